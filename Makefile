@@ -1,0 +1,42 @@
+# The commands of the course; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks lab bench lint lock clean
+
+UV ?= $(or $(shell command -v uv),.uv/bin/uv)
+RUN := PYTHONPATH=. .venv/bin/python -m
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
+	@$(RUN) jupyter_book build . --quiet -W -n --keep-going
+	@echo "Open $(CURDIR)/_build/html/index.html"
+
+test: .venv/installed book  ## replay every notebook, test utils and the rendered book
+	@$(RUN) tests.dataset
+	@$(RUN) ruff check --quiet . && $(RUN) ruff format --check --quiet .
+	@$(RUN) pytest
+
+notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
+	@$(RUN) chapters.execute $(NAME)
+
+lab: .venv/installed  ## open the chapters in JupyterLab
+	@$(RUN) jupyterlab chapters
+
+bench: .venv/installed  ## measure speeds side by side; the status page shows the tables
+	@for question in training loader; do $(RUN) benchmarks.$$question | tee benchmarks/$$question.txt; done
+
+lock: $(UV)  ## pin again all that requirements.txt needs
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock
+
+clean:  ## remove what the other commands made
+	rm -rf .venv .uv _build .pytest_cache .ruff_cache
+
+.venv/installed: requirements.lock | $(UV)
+	@echo "Making .venv with Python 3.11 and the packages of requirements.lock (about 800 MB, once)"
+	@$(UV) venv --quiet --clear --python 3.11 .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@touch $@
+
+.uv/bin/uv:
+	@python3 -m pip install --quiet --disable-pip-version-check --target .uv uv==0.13.9

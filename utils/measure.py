@@ -1,0 +1,36 @@
+"""Shapes and counts read off a real network (chapters 03 and 04)."""
+
+import pandas
+from mxnet import gluon, np
+
+
+def parameter_count(net: gluon.Block, trainable: bool = True) -> int:
+    """Number of parameters of an initialised network.
+
+    With `trainable=False` BatchNorm's running means and variances count too, which training
+    updates without a gradient. Raises `DeferredInitializationError` before the first forward pass.
+    """
+    parameters = net.collect_params().values()
+    return sum(p.data().size for p in parameters if p.grad_req != "null" or not trainable)
+
+
+def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFrame:
+    """The output shape and the trainable parameters of each layer of a sequential network.
+
+    Runs the layers one after the other on zeros of `input_shape`, `(batch, channel, height, width)`.
+    """
+    X = np.zeros(input_shape)
+    rows = []
+    for layer in getattr(net, "net", net):
+        X = layer(X)
+        rows.append((layer_name(layer), X.shape, f"{parameter_count(layer):,}"))
+    return pandas.DataFrame(rows, columns=["layer", "output shape", "parameters"])
+
+
+def layer_name(layer: gluon.Block) -> str:
+    """The kind of a layer, and for a convolution or pooling its window."""
+    kind = type(layer).__name__
+    window = getattr(layer, "_kwargs", {}).get("kernel")
+    if kind in ("Conv2D", "MaxPool2D", "AvgPool2D") and window:
+        return f"{kind} {window[0]}x{window[1]}"
+    return kind

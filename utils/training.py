@@ -1,0 +1,185 @@
+"""Training with a progress bar, curves, a history and a learning-rate schedule (chapter 06)."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy
+from d2l import mxnet as d2l
+from IPython import display, get_ipython
+from matplotlib.figure import Figure
+from mxnet import MXNetError, autograd, np, npx
+from tqdm import tqdm
+
+from utils.data import Batches
+
+STEPS_AHEAD = 2
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak learning rate after `progress` (0 to 1) of the training.
+
+    Rises in the first quarter, then falls to zero, both along half a cosine.
+    Source: Smith and Topin 2018, "Super-Convergence", section 3.
+    """
+    peak = 0.25
+    phase = 1 - progress / peak if progress < peak else (progress - peak) / (1 - peak)
+    return (1 + math.cos(math.pi * phase)) / 2
+
+
+class Trainer(d2l.Trainer):
+    """`d2l.Trainer` on the GPU if there is one, with a hybridized network (chapter 06).
+
+    `schedule(progress)` gives the share of `model.lr` to use after `progress` (0 to 1) of the
+    training; the rate is constant without one. After each epoch, `history` has one more value
+    in each list: `train_loss`, `train_acc`, `test_loss`, `test_acc`, `seconds`; and one value a
+    step in `step_loss`.
+    """
+
+    def __init__(self, max_epochs: int, schedule: Callable[[float], float] | None = None):
+        super().__init__(max_epochs, num_gpus=1)
+        self.schedule = schedule
+        self.device = d2l.try_gpu()
+
+    def fit(self, model: d2l.Classifier, data: d2l.DataModule) -> None:
+        """Train `model` on `data`, whose loaders are `Batches`.
+
+        Raises `ValueError` before the first step if the images or labels do not fit the
+        network, and `MemoryError` if a batch does not fit in memory. When interrupted, the
+        network keeps its weights and `history` the epochs that were finished.
+        """
+        names = ("train_loss", "train_acc", "test_loss", "test_acc", "seconds", "step_loss")
+        self.history = {name: [] for name in names}
+        self.curves = Curves(self.max_epochs)
+        try:
+            super().fit(model, data)
+        except MXNetError as error:
+            if "memory" not in str(error).lower():
+                raise
+            smaller = max(1, data.batch_size // 2)
+            raise MemoryError(
+                f"A batch of {data.batch_size} images does not fit in the memory of {self.device}: "
+                f"try batch_size={smaller}."
+            ) from error
+        finally:
+            npx.waitall()
+
+    def prepare_model(self, model: d2l.Classifier) -> None:
+        super().prepare_model(model)
+        model.hybridize(False)
+        check_fit(model, self.train_dataloader, self.device)
+        model.hybridize(static_alloc=True, static_shape=True)
+
+    def fit_epoch(self) -> None:
+        start = time.perf_counter()
+        losses, correct, in_flight = [], [], deque()
+        description = f"epoch {self.epoch + 1}/{self.max_epochs}"
+        with tqdm(total=len(self.train_dataloader.labels), unit=" images", desc=description) as bar:
+            for batch in self.train_dataloader:
+                X, y = self.prepare_batch(batch)
+                self.set_learning_rate()
+                with autograd.record():
+                    Y_hat = self.model(X)
+                    loss = self.model.loss(Y_hat, y)
+                loss.backward()
+                self.optim.step(1)
+                self.train_batch_idx += 1
+                losses.append(loss.detach())
+                correct.append(self.model.accuracy(Y_hat, y, averaged=False).sum())
+                # Python runs ahead of the device. Held back here, it never queues up a whole
+                # epoch of batches, and the bar shows steps done, not steps asked for.
+                in_flight.append(loss)
+                if len(in_flight) > STEPS_AHEAD:
+                    in_flight.popleft().wait_to_read()
+                bar.update(len(y))
+            step_loss, num_correct = np.stack([np.stack(losses), np.stack(correct)]).asnumpy()
+        self.record(step_loss, num_correct.sum(), time.perf_counter() - start)
+
+    def set_learning_rate(self) -> None:
+        if self.schedule:
+            progress = self.train_batch_idx / (self.max_epochs * self.num_train_batches)
+            self.optim.set_learning_rate(self.model.lr * self.schedule(progress))
+
+    def record(self, step_loss: numpy.ndarray, num_correct: float, seconds: float) -> None:
+        """Add a finished epoch to the history and draw it."""
+        labels = self.val_dataloader.labels
+        log_probabilities = predict(self.model, self.val_dataloader, self.device)
+        epoch = {
+            "train_loss": float(step_loss.mean()),
+            "train_acc": float(num_correct / len(self.train_dataloader.labels)),
+            "test_loss": float(-log_probabilities[numpy.arange(len(labels)), labels].mean()),
+            "test_acc": accuracy(log_probabilities, labels),
+            "seconds": seconds,
+        }
+        for name, value in epoch.items():
+            self.history[name].append(value)
+        self.history["step_loss"] += step_loss.tolist()
+        self.curves.draw(self.history)
+
+
+def predict(model: d2l.Classifier, loader: Batches, device) -> numpy.ndarray:
+    """Log-probabilities `(image, class)` of every image, in the loader's order."""
+    log_probabilities = [npx.log_softmax(model(X.as_in_ctx(device))) for X, _ in loader]
+    return np.concatenate(log_probabilities).asnumpy()
+
+
+def accuracy(scores: numpy.ndarray, labels: numpy.ndarray) -> float:
+    """Share of the rows of `scores` `(image, class)` that are highest at the label."""
+    return float((scores.argmax(axis=1) == labels).mean())
+
+
+def check_fit(model: d2l.Classifier, loader: Batches, device) -> None:
+    """Try one blank image; raise `ValueError` if the images or labels do not fit the network."""
+    shape = (1, *loader.images.shape[1:])
+    weight = next(p for name, p in model.collect_params().items() if name.endswith("weight"))
+    if weight.shape and weight.shape[1] > 0 and weight.shape[1] != 1:
+        raise ValueError(
+            f"The network takes images of {weight.shape[1]} channels, and these have 1: build a new "
+            "network, whose first forward pass settles its input channels."
+        )
+    try:
+        num_classes = model(np.zeros((1, *shape), ctx=device)).shape[1]
+        npx.waitall()
+    except MXNetError as error:
+        raise ValueError(
+            f"The network cannot take images of shape (channel, height, width) = {shape}: give it larger "
+            "images, or a network that halves them less often."
+        ) from error
+    if (highest := int(loader.labels.max())) >= num_classes:
+        raise ValueError(
+            f"The labels go up to {highest}, but the network tells only {num_classes} classes apart: "
+            f"build it with num_classes={highest + 1}."
+        )
+
+
+class Curves:
+    """Loss and accuracy against epochs, redrawn in place in a notebook's output."""
+
+    points_per_epoch = 20
+
+    def __init__(self, max_epochs: int):
+        self.max_epochs = max_epochs
+        self.handle = None
+
+    def draw(self, history: dict[str, list[float]]) -> None:
+        """Show the history of the epochs so far; does nothing outside a notebook."""
+        if get_ipython() is None:
+            return
+        # A figure of our own, not pyplot's, is not shown a second time when the cell ends.
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        axes = figure.subplots()
+        num_epochs = len(history["train_acc"])
+        groups = numpy.array_split(history["step_loss"], self.points_per_epoch * num_epochs)
+        middles = (numpy.arange(len(groups)) + 0.5) / self.points_per_epoch
+        axes.plot(middles, [group.mean() for group in groups], "-", label="train_loss")
+        epochs = range(1, num_epochs + 1)
+        axes.plot(epochs, history["test_loss"], "o--", label="test_loss")
+        axes.plot(epochs, history["train_acc"], "s-.", label="train_acc")
+        axes.plot(epochs, history["test_acc"], "^:", label="test_acc")
+        axes.set(xlabel="epoch", xlim=(0, self.max_epochs * 1.02), ylim=(0, None))
+        axes.legend()
+        if self.handle is None:
+            self.handle = display.display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
