@@ -96,8 +96,7 @@ def download(name: str, folder: Path) -> Path:
             if what := fault(Path(part).read_bytes(), name):
                 failures.append(f"{host.split('/')[2]}: what it sent {what}")
                 continue
-            os.replace(part, folder / name)
-            return folder / name
+            return Path(part).replace(folder / name)
     finally:
         Path(part).unlink(missing_ok=True)
     raise DatasetError(f"{name} is not on this machine and no host served it ({'; '.join(failures)}): {THREE_WAYS}.")

@@ -16,7 +16,7 @@ def conv_block(num_channels: int, use_bias: bool = True) -> nn.HybridSequential:
 
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height, width)`.
     """
-    block = nn.HybridSequential()
+    block = nn.HybridSequential(prefix="conv_")
     block.add(
         nn.BatchNorm(),
         nn.Activation("relu"),
@@ -31,7 +31,7 @@ def bottleneck_block(growth_rate: int, width: int = 4, use_bias: bool = False) -
     Maps `(batch, channel, height, width)` to `(batch, growth_rate, height, width)`.
     Source: Huang et al. 2017, section 3, "Bottleneck layers".
     """
-    block = nn.HybridSequential()
+    block = nn.HybridSequential(prefix="bottleneck_")
     block.add(
         nn.BatchNorm(),
         nn.Activation("relu"),
@@ -65,7 +65,7 @@ def transition_block(num_channels: int, use_bias: bool = True) -> nn.HybridSeque
 
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height // 2, width // 2)`.
     """
-    block = nn.HybridSequential()
+    block = nn.HybridSequential(prefix="transition_")
     block.add(
         nn.BatchNorm(),
         nn.Activation("relu"),
@@ -81,7 +81,7 @@ def stem(num_channels: int, use_bias: bool = True) -> nn.HybridSequential:
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height / 4, width / 4)`,
     each division rounded up.
     """
-    block = nn.HybridSequential()
+    block = nn.HybridSequential(prefix="stem_")
     block.add(
         nn.Conv2D(num_channels, kernel_size=7, strides=2, padding=3, use_bias=use_bias),
         nn.BatchNorm(),
@@ -96,7 +96,7 @@ def head(num_classes: int) -> nn.HybridSequential:
 
     Maps `(batch, channel, height, width)` to logits `(batch, num_classes)`.
     """
-    block = nn.HybridSequential()
+    block = nn.HybridSequential(prefix="head_")
     block.add(nn.BatchNorm(), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(num_classes))
     return block
 
@@ -126,7 +126,7 @@ class DenseNet(d2l.Classifier):
     """The whole network of a spec (chapter 04).
 
     Maps images `(batch, channel, height, width)` to logits `(batch, num_classes)`. Pooling
-    before the classifier is global, so the network takes images of any side from 32 pixels up.
+    before the classifier is global, so the network takes images of any side from 29 pixels up.
     `lr` is the learning rate that `d2l.Classifier` trains with.
     """
 

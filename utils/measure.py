@@ -28,9 +28,9 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
 
 def layer_name(layer: gluon.Block) -> str:
-    """The kind of a layer, and for a convolution or pooling its window."""
+    """A sequence's own name, such as "stem"; else the kind of layer, with the window if it has one."""
+    if isinstance(layer, gluon.nn.HybridSequential):
+        return layer.name
     kind = type(layer).__name__
-    window = getattr(layer, "_kwargs", {}).get("kernel")
-    if kind in ("Conv2D", "MaxPool2D", "AvgPool2D") and window:
-        return f"{kind} {window[0]}x{window[1]}"
-    return kind
+    window = getattr(layer, "_kwargs", {}).get("kernel", ())
+    return f"{kind} {'x'.join(map(str, window))}" if window and "Global" not in kind else kind

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 
 import mxnet as mx
 from d2l import mxnet as d2l
@@ -12,8 +13,8 @@ SEED = 1
 def processor() -> str:
     """The processor's name, as `/proc/cpuinfo` or the platform gives it."""
     try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
