@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mxnet as mx
 from d2l import mxnet as d2l
+from IPython import display
 
 SEED = 1
 
@@ -36,3 +37,13 @@ def setup() -> mx.context.Context:
     device = d2l.try_gpu()
     print(f"MXNet {mx.__version__} on {machine()}. The course computes on {device}.")
     return device
+
+
+def glue(name: str, value: object) -> None:
+    """Store `value` in the notebook under `name`, for `{glue:text}` in the book's prose.
+
+    Does what `myst_nb.glue` does without an import of Sphinx, so that it works in hosted notebooks.
+    """
+    content = {"application/papermill.record/text/plain": str(value)}
+    scrapbook = {"name": name, "mime_prefix": "application/papermill.record/"}
+    display.display(content, raw=True, metadata={"scrapbook": scrapbook})

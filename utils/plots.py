@@ -1,0 +1,46 @@
+"""The course's figures, on a white ground so that they read in a light and in a dark book."""
+
+import numpy
+from matplotlib import pyplot as plt
+
+COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47")
+
+
+def show_connections(num_layers: int) -> None:
+    """A dense block as boxes in a row, with an arrow from each source to each reader (chapter 01)."""
+    _, axes = plt.subplots(figsize=(1.5 * (num_layers + 1), 2.6), layout="constrained")
+    names = ["input"] + [f"layer {number}" for number in range(1, num_layers + 1)]
+    for x, name in enumerate(names):
+        box = dict(boxstyle="round,pad=0.4", facecolor="white", edgecolor="black")
+        axes.text(x, 0, name, ha="center", va="center", bbox=box, zorder=2)
+        for reader in range(x + 1, num_layers + 1):
+            length = reader - x
+            start, end = ((x + 0.28, 0), (reader - 0.28, 0)) if length == 1 else ((x, 0.1), (reader, 0.1))
+            bend = "arc3,rad=0" if length == 1 else "arc3,rad=-0.35"
+            arrow = dict(arrowstyle="-|>", color=COLOURS[(length - 1) % len(COLOURS)], connectionstyle=bend, lw=1.4)
+            axes.annotate("", end, start, arrowprops=arrow, zorder=1)
+    axes.set(xlim=(-0.5, num_layers + 0.5), ylim=(-0.25, 0.2 * num_layers + 0.1))
+    axes.axis("off")
+
+
+def show_channels(input_channels: int, num_layers: int, growth_rate: int) -> None:
+    """What each layer of a dense block reads and adds, as stacked bars (chapter 02)."""
+    _, axes = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    hatches = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+    for source in range(num_layers + 1):
+        height = input_channels if source == 0 else growth_rate
+        bottom = 0 if source == 0 else input_channels + growth_rate * (source - 1)
+        stages = numpy.arange(source, num_layers + 1)
+        axes.bar(
+            stages,
+            height,
+            bottom=bottom,
+            width=0.8,
+            color="white",
+            edgecolor=COLOURS[source % len(COLOURS)],
+            hatch=hatches[source % len(hatches)],
+            label="input" if source == 0 else f"layer {source}",
+        )
+    ticks = ["input"] + [f"after\nlayer {number}" for number in range(1, num_layers + 1)]
+    axes.set(xticks=range(num_layers + 1), xticklabels=ticks, ylabel="channels")
+    axes.legend(*(values[::-1] for values in axes.get_legend_handles_labels()), title="made by")
