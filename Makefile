@@ -9,7 +9,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 
 book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
-	@$(RUN) jupyter_book build . --quiet -W -n --keep-going
+	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book

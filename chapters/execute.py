@@ -19,6 +19,7 @@ from tqdm import tqdm
 from utils.runtime import machine
 
 CHAPTERS = Path(__file__).parent
+STATUS = CHAPTERS.parent / "book" / "_chapters.txt"
 
 
 def from_source(source: Path) -> nbformat.NotebookNode:
@@ -76,6 +77,19 @@ def main(name: str = "") -> None:
             execute(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, target)
+    write_status()
+
+
+def write_status() -> None:
+    """Write the status page's table of chapters from what the notebooks say of their execution."""
+    rows = ["| chapter | made on | in | machine |", "|---|---|---|---|"]
+    for path in sorted(CHAPTERS.glob("*.ipynb")):
+        made = nbformat.read(path, as_version=4).metadata["course"]
+        rows.append(
+            f"| {{doc}}`../chapters/{path.stem}` | {made['date']} | {made['seconds']} s | "
+            f"MXNet {made['mxnet']}, {made['machine']} |"
+        )
+    STATUS.write_text("\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The course's figures, on a white ground so that they read in a light and in a dark book."""
 
+from collections.abc import Sequence
+
 import numpy
 from matplotlib import pyplot as plt
+from pandas import DataFrame
 
 COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47")
 
@@ -44,3 +47,39 @@ def show_channels(input_channels: int, num_layers: int, growth_rate: int) -> Non
     ticks = ["input"] + [f"after\nlayer {number}" for number in range(1, num_layers + 1)]
     axes.set(xticks=range(num_layers + 1), xticklabels=ticks, ylabel="channels")
     axes.legend(*(values[::-1] for values in axes.get_legend_handles_labels()), title="made by")
+
+
+def show_architecture(table: DataFrame) -> None:
+    """A network's shape table to scale: a box's height is the side, its width the channels (chapter 04)."""
+    _, axes = plt.subplots(figsize=(9, 2.8), layout="constrained")
+    looks = {
+        "stem": ("#444444", ""),
+        "DenseBlock": (COLOURS[0], "//"),
+        "transition": (COLOURS[1], ""),
+        "head": ("#444444", "xx"),
+    }
+    left = 0
+    for name, shape in zip(table["layer"], table["output shape"], strict=True):
+        channels, side = (*shape, 1)[1:3]
+        colour, hatch = looks[name]
+        box = dict(bottom=-side / 2, align="edge", facecolor="white", edgecolor=colour, hatch=hatch, linewidth=1.5)
+        axes.bar(left, side, channels, label=name if name not in axes.get_legend_handles_labels()[1] else None, **box)
+        axes.text(left + channels / 2, side / 2 + 2, f"{channels}\n@{side}", ha="center", va="bottom", fontsize=8)
+        left += channels + 110
+    axes.set(ylim=(-30, 52), xlim=(-60, left))
+    axes.legend(ncols=4, loc="lower center", frameon=False)
+    axes.axis("off")
+
+
+def show_confusion(matrix: numpy.ndarray, names: Sequence[str]) -> None:
+    """Counts `(true class, predicted class)` as a labelled grid; mistakes are shaded (chapter 06)."""
+    _, axes = plt.subplots(figsize=(6, 5.2), layout="constrained")
+    mistakes = matrix - numpy.diag(numpy.diag(matrix))
+    axes.imshow(mistakes, cmap="Oranges", vmax=2 * mistakes.max())
+    for (row, column), count in numpy.ndenumerate(matrix):
+        axes.text(
+            column, row, count, ha="center", va="center", fontsize=8, weight="bold" if row == column else "normal"
+        )
+    ticks = range(len(names))
+    axes.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class", yticklabels=names)
+    axes.set_xticklabels(names, rotation=45, ha="right")

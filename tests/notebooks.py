@@ -1,0 +1,43 @@
+"""What the tests of the notebooks, and the summary after them, ask of a cell."""
+
+import ast
+from collections.abc import Iterator
+
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+from nbval.plugin import find_comment_markers, find_metadata_tags
+
+IMAGES = {"image/png", "image/jpeg"}
+
+
+def is_compared(cell: NotebookNode) -> bool:
+    """Whether nbval holds an output that is stored in the cell against that of a fresh run."""
+    options = dict(find_metadata_tags(cell.metadata)) | dict(find_comment_markers(cell.source))
+    checked = options.get("check", True) and not options.get("skip", False)
+    stored = any(text.strip() for output in cell.outputs for text in texts(output))
+    return checked and cell.execution_count is not None and stored
+
+
+def texts(output: NotebookNode) -> list[str]:
+    """What nbval compares of a stored output: all of it but its images."""
+    data = output.get("data", {})
+    return [output.get("text", "")] + [str(data[kind]) for kind in data if kind not in IMAGES]
+
+
+def definitions(code: str) -> Iterator[tuple[str, str]]:
+    """Each name that `code` defines at top level, with the code that defines it but for docstrings."""
+    tree = ast.parse(TransformerManager().transform_cell(code))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    for node in tree.body:
+        for name in names(node):
+            yield name, ast.unparse(node)
+
+
+def names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
+    parts = [part for target in targets for part in ast.walk(target)]
+    return [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]

@@ -1,0 +1,155 @@
+"""The rendered book: every page is there, every link leads somewhere, every figure and exercise is whole."""
+
+import json
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+UNRESOLVED = re.compile(
+    r"\{(glue|ref|numref|cite|doc|eq|term|exercise|download)\b[^}]*\}|Traceback \(most recent call last\)"
+)
+LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src", "object": "data"}
+
+
+@pytest.fixture(scope="session")
+def html(pytestconfig):
+    folder = pytestconfig.option.book / "_build" / "html"
+    if not folder.exists():
+        pytest.skip("no rendered book")
+    return folder
+
+
+@cache
+def parse(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(), "html.parser")
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    return {element[key] for element in parse(path).find_all(True) for key in ("id", "name") if element.get(key)}
+
+
+@pytest.fixture
+def soup(html, page):
+    path = html / f"{page}.html"
+    assert path.exists(), f"{page} of _toc.yml was not rendered"
+    return parse(path)
+
+
+@pytest.fixture
+def article(soup):
+    return soup.select_one("article.bd-article")
+
+
+@pytest.fixture
+def chapter_article(html, chapter_page):
+    return parse(html / f"{chapter_page}.html").select_one("article.bd-article")
+
+
+@pytest.fixture
+def root(all_pages):
+    return all_pages[0]
+
+
+def target(source: Path, link: str) -> Path:
+    """The file that a relative link on the page `source` leads to."""
+    path = unquote(urlsplit(link).path)
+    return (source.parent / path).resolve() if path else source
+
+
+def inside(link: str) -> bool:
+    parts = urlsplit(link)
+    return not parts.scheme and not parts.netloc
+
+
+def test_book_was_rendered(pytestconfig):
+    folder = pytestconfig.option.book / "_build" / "html"
+    if not folder.exists():
+        pytest.fail(f"There is no rendered book in {folder}: run `make book` first.", pytrace=False)
+
+
+def test_every_page_is_reachable_from_the_navigation_of_the_first(html, root, page):
+    first = html / f"{root}.html"
+    links = {target(first, link["href"]) for link in parse(first).select("nav.bd-links a[href]")} | {first.resolve()}
+    assert (html / f"{page}.html").resolve() in links, f"the navigation of {root} does not name {page}"
+
+
+def test_address_of_the_book_leads_to_its_first_page(html, root):
+    refresh = parse(html / "index.html").find("meta", attrs={"http-equiv": "Refresh"})
+    assert refresh["content"].endswith(f"url={root}.html")
+
+
+def test_every_link_and_anchor_resolves(html, page, soup):
+    source = (html / f"{page}.html").resolve()
+    links = [element[key] for name, key in LINKS.items() for element in soup.find_all(name) if element.get(key)]
+    assert len(links) > 10
+    for link in filter(inside, links):
+        path, anchor = target(source, link), unquote(urlsplit(link).fragment)
+        assert path.is_file(), f"{page} links to {link}, which is no file"
+        if anchor and path.suffix == ".html":
+            assert anchor in anchors(path), f"{page} links to {link}, but {path.name} has no #{anchor}"
+
+
+def test_every_image_has_alt_text(article):
+    for image in article.find_all("img"):
+        # Without alt text, Sphinx writes the name of the file instead.
+        alt = image.get("alt", "")
+        assert re.search(r"\w \w", alt), f"{image.get('src')} has no alt text that says anything: {alt!r}"
+
+
+def test_every_image_is_a_file(html, page, soup):
+    for image in soup.find_all("img"):
+        if inside(image["src"]):
+            assert target(html / f"{page}.html", image["src"]).is_file(), f"{image['src']} is not there"
+
+
+def test_nothing_is_left_unresolved(article):
+    faults = article.select(".system-message, .problematic, .output.traceback, .bibtex-citation:not(:has(a))")
+    faults += [reference for reference in article.select(".xref") if not reference.find_parent("a")]
+    assert not faults, f"the page shows an error or an unresolved reference: {faults[0].get_text()!r}"
+    prose = BeautifulSoup(str(article), "html.parser")
+    for code in prose.select("pre, code"):
+        if not code.find_parent(class_="output"):
+            code.decompose()
+    found = UNRESOLVED.search(prose.get_text())
+    assert not found, f"the page says {found[0]!r}"
+
+
+def test_headings_nest(article):
+    levels = [int(heading.name[1]) for heading in article.find_all(re.compile(r"h[1-6]"))]
+    assert levels[:1] == [1] and levels.count(1) == 1, f"the page does not begin with its only h1: {levels}"
+    for above, below in pairwise(levels):
+        assert below <= above + 1, f"h{below} follows h{above}"
+
+
+def test_every_image_of_a_chapter_has_a_caption(chapter_article):
+    for image in chapter_article.find_all("img"):
+        figure = image.find_parent("figure")
+        caption = figure and figure.select_one("figcaption .caption-text")
+        assert caption and caption.get_text(strip=True), f"{image['src']} has no caption"
+
+
+def test_every_exercise_has_a_solution_in_a_dropdown(chapter_article):
+    exercises = {exercise["id"] for exercise in chapter_article.select(".exercise")}
+    solutions = chapter_article.select(".solution")
+    solved = {link["href"].lstrip("#") for link in chapter_article.select(".solution > .admonition-title a[href]")}
+    assert exercises, "the chapter has no exercise"
+    assert exercises == solved, f"an exercise without a solution, or the other way round: {exercises ^ solved}"
+    for solution in solutions:
+        assert "dropdown" in solution["class"], f"{solution['id']} is not in a dropdown"
+
+
+def test_chapter_is_rendered_from_its_notebook(html, chapter_page):
+    sources = {path.suffix for path in (html / "_sources").glob(f"{chapter_page}.*")}
+    assert sources == {".ipynb"}, f"{chapter_page} was rendered from {sources}: see exclude_patterns in _config.yml"
+
+
+def test_book_has_no_page_beside_those_of_its_contents(html, all_pages):
+    index = (html / "searchindex.js").read_text()
+    rendered = json.loads(re.search(r'"docnames": (\[.*?\])', index)[1])
+    assert sorted(rendered) == sorted(all_pages)

@@ -1,0 +1,391 @@
+"""Fashion-MNIST: where it is looked for, what is refused, how it is fetched and served."""
+
+import gzip
+import http.server
+import struct
+import threading
+
+# Before mxnet, which reads the number of threads when it is imported.
+from utils import data, runtime
+
+# isort: split
+import numpy
+import pytest
+from mxnet import np
+from mxnet.gluon.data.vision import transforms
+
+NAME = "t10k-labels-idx1-ubyte.gz"
+IMAGES = "t10k-images-idx3-ubyte.gz"
+OTHER = "train-labels-idx1-ubyte.gz"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    runtime.setup()
+    # Where a proxy is set, it would answer for this machine's own ports.
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    return data.FashionMNIST(batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return {name: data.find(name).read_bytes() for name in (NAME, OTHER)}
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """The three places of the lookup, empty, and a host that refuses every connection."""
+    places = {place: tmp_path / place for place in ("own", "debian", "cache")}
+    for folder in places.values():
+        folder.mkdir()
+    monkeypatch.setenv("FASHION_MNIST", str(places["own"]))
+    monkeypatch.setattr(data, "DEBIAN", places["debian"])
+    monkeypatch.setattr(data, "CACHE", places["cache"])
+    monkeypatch.setattr(data, "HOSTS", ("http://127.0.0.1:9",))
+    return places
+
+
+@pytest.fixture
+def server(published):
+    """Address of a web server whose folders `good`, `corrupt` and `cut` send the file in that condition."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            _, condition, name = self.path.split("/")
+            if condition not in ("good", "corrupt", "cut"):
+                return self.send_error(404)
+            content = inverted(published[name], -8, -4) if condition == "corrupt" else published[name]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:1000] if condition == "cut" else content)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def inverted(packed, start, stop):
+    return packed[:start] + bytes(255 - byte for byte in packed[start:stop]) + packed[stop:]
+
+
+def assert_helps(error, *words):
+    """One sentence that holds the words and the three ways to get the data set."""
+    message = str(error.value)
+    for part in (*words, "network", "apt-get install dataset-fashion-mnist", "FASHION_MNIST"):
+        assert part in message
+    assert message.endswith(".") and ". " not in message and "\n" not in message
+    assert "None" not in message
+
+
+# The published data set
+
+
+def test_the_published_images_load_with_their_shapes(fashion):
+    assert fashion.images["train"].shape == (60000, 28, 28)
+    assert fashion.images["test"].shape == (10000, 28, 28)
+    assert fashion.labels["train"].shape == (60000,)
+    assert fashion.labels["test"].shape == (10000,)
+    assert {array.dtype for array in (*fashion.images.values(), *fashion.labels.values())} == {numpy.dtype("uint8")}
+
+
+@pytest.mark.parametrize("split, per_class", [("train", 6000), ("test", 1000)])
+def test_every_class_has_as_many_images(fashion, split, per_class):
+    assert numpy.bincount(fashion.labels[split]).tolist() == [per_class] * 10
+
+
+def test_labels_are_told_by_name(fashion):
+    assert fashion.text_labels([9, 0]) == ["ankle boot", "t-shirt"]
+
+
+def test_training_images_are_shuffled_and_test_images_are_not(fashion):
+    _, y_train = next(iter(fashion.train_dataloader()))
+    _, y_test = next(iter(fashion.val_dataloader()))
+    assert y_train.asnumpy().tolist() != fashion.labels["train"][:64].tolist()
+    assert y_test.asnumpy().tolist() == fashion.labels["test"][:64].tolist()
+
+
+# Lookup
+
+
+@pytest.mark.parametrize("places", [["own", "debian", "cache"], ["debian", "cache"], ["cache"]])
+def test_the_first_folder_that_holds_a_file_is_used(folders, places):
+    for place in places:
+        (folders[place] / NAME).write_bytes(b"")
+    assert data.find(NAME) == folders[places[0]] / NAME
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_lookup_works_without_a_folder_of_ones_own(folders, monkeypatch, tmp_path, value):
+    monkeypatch.chdir(tmp_path)
+    # An empty variable must not mean the current folder.
+    (tmp_path / NAME).write_bytes(b"")
+    (folders["debian"] / NAME).write_bytes(b"")
+    if value is None:
+        monkeypatch.delenv("FASHION_MNIST")
+    else:
+        monkeypatch.setenv("FASHION_MNIST", value)
+    assert data.find(NAME) == folders["debian"] / NAME
+
+
+def test_a_file_that_is_in_no_folder_is_downloaded_into_the_cache(folders, server, monkeypatch, fashion):
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    assert (data.load(NAME) == fashion.labels["test"]).all()
+    assert (folders["cache"] / NAME).is_file()
+    monkeypatch.setattr(data, "HOSTS", ())
+    assert (data.load(NAME) == fashion.labels["test"]).all()
+
+
+# Verification
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_a_file_recompressed_at_another_level_is_accepted(folders, published, fashion, level):
+    content = gzip.compress(gzip.decompress(published[NAME]), level)
+    assert content != published[NAME]
+    (folders["own"] / NAME).write_bytes(content)
+    assert (data.load(NAME) == fashion.labels["test"]).all()
+
+
+def idx(shape, content=b""):
+    return gzip.compress(bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}i", *shape) + content)
+
+
+def other_bytes(packed):
+    content = bytearray(gzip.decompress(packed))
+    content[-1] = (content[-1] + 1) % 10
+    return gzip.compress(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        pytest.param(lambda packed: b"", "is empty", id="empty"),
+        pytest.param(lambda packed: packed[:-1000], "is truncated", id="truncated"),
+        pytest.param(lambda packed: packed[:5], "is truncated", id="truncated in the header"),
+        pytest.param(lambda packed: packed[:-3], "is truncated", id="truncated in the checksum"),
+        pytest.param(lambda packed: b"<html>404</html>", "is not a whole gzip file", id="a web page"),
+        # The first bits of the compressed data, all set, name a kind of block that there is not.
+        pytest.param(lambda packed: gzip.compress(b"")[:10] + b"\xff" * 99, "is not a whole gzip file", id="bad block"),
+        # Stored without compression, so that only the checksum can tell.
+        pytest.param(
+            lambda packed: inverted(gzip.compress(gzip.decompress(packed), 0), 5000, 5100),
+            "is not a whole gzip file",
+            id="corrupted in the middle",
+        ),
+        pytest.param(lambda packed: inverted(packed, -8, -4), "is not a whole gzip file", id="bad checksum"),
+        pytest.param(lambda packed: inverted(packed, -4, len(packed)), "is not a whole gzip file", id="bad length"),
+        pytest.param(lambda packed: packed + b"garbage", "is not a whole gzip file", id="trailing garbage"),
+        pytest.param(
+            lambda packed: idx((9999,), bytes(9999)),
+            "holds an array of shape (9999,) where (10000,) is expected",
+            id="wrong shape",
+        ),
+        pytest.param(other_bytes, "has the right shape, but other bytes", id="other bytes"),
+        pytest.param(lambda packed: gzip.compress(b"label,image\n"), "is not an IDX file", id="not IDX"),
+    ],
+)
+def test_a_faulty_file_is_named_and_left_alone(folders, published, damage, words):
+    path, content = folders["own"] / NAME, damage(published[NAME])
+    path.write_bytes(content)
+    with pytest.raises(data.DatasetError) as error:
+        data.load(NAME)
+    assert_helps(error, str(path), words)
+    assert path.read_bytes() == content
+    assert list(folders["own"].iterdir()) == [path]
+
+
+def test_labels_under_the_name_of_others_are_told_apart(folders, published):
+    path = folders["own"] / NAME
+    path.write_bytes(published[OTHER])
+    with pytest.raises(data.DatasetError) as error:
+        data.load(NAME)
+    assert_helps(error, str(path), f"holds what belongs in {OTHER}")
+    assert path.read_bytes() == published[OTHER]
+
+
+def test_images_of_another_size_are_told_apart(folders):
+    (folders["own"] / IMAGES).write_bytes(idx((10000, 32, 32)))
+    with pytest.raises(data.DatasetError) as error:
+        data.load(IMAGES)
+    assert_helps(error, IMAGES, "shape (10000, 32, 32) where (10000, 28, 28) is expected")
+
+
+@pytest.mark.parametrize("place", ["debian", "cache"])
+def test_a_faulty_file_is_refused_wherever_it_lies(folders, place):
+    (folders[place] / NAME).write_bytes(b"faulty")
+    with pytest.raises(data.DatasetError) as error:
+        data.load(NAME)
+    assert_helps(error, str(folders[place] / NAME))
+
+
+# Download
+
+
+def test_a_download_ends_whole_under_its_final_name(tmp_path, server, published, monkeypatch):
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    folder = tmp_path / "new" / "folder"
+    assert data.download(NAME, folder) == folder / NAME
+    assert (folder / NAME).read_bytes() == published[NAME]
+    assert [path.name for path in folder.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("condition", ["missing", "corrupt", "cut"])
+def test_a_host_that_fails_gives_way_to_the_next(tmp_path, server, published, monkeypatch, condition):
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/{condition}", f"{server}/good"))
+    assert data.download(NAME, tmp_path).read_bytes() == published[NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("condition", ["missing", "corrupt", "cut"])
+def test_a_host_that_fails_leaves_nothing_behind(tmp_path, server, monkeypatch, condition):
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/{condition}",))
+    with pytest.raises(data.DatasetError) as error:
+        data.download(NAME, tmp_path)
+    assert_helps(error, NAME, "no host served it", "127.0.0.1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_network_the_three_ways_are_told(folders):
+    with pytest.raises(data.DatasetError) as error:
+        data.load(NAME)
+    assert_helps(error, NAME, "no host served it", "127.0.0.1:9: ConnectionError")
+    assert list(folders["cache"].iterdir()) == []
+
+
+def test_an_interrupted_download_leaves_nothing_behind(tmp_path, server, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    monkeypatch.setattr(data, "fault", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        data.download(NAME, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    # Below a regular file not even the superuser, whom permissions do not stop, can make a folder.
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "cache"
+    with pytest.raises(data.DatasetError) as error:
+        data.download(NAME, folder)
+    assert_helps(error, str(folder / NAME), "cannot be written")
+
+
+def test_a_full_disk_is_not_blamed_on_the_host(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data.pooch.HTTPDownloader, "__call__", full)
+    with pytest.raises(data.DatasetError) as error:
+        data.download(NAME, tmp_path)
+    assert_helps(error, str(tmp_path / NAME), "cannot be written", "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Batches
+
+
+def numbered(seed, batch_size=4):
+    """Ten images of 3 x 5 pixels, each filled with its own label."""
+    labels = numpy.arange(10, dtype="uint8")
+    return data.Batches(numpy.tile(labels[:, None, None], (1, 3, 5)), labels, batch_size, seed)
+
+
+def noise(number=7, side=28):
+    return numpy.random.RandomState(0).randint(1, 256, (number, side, side)).astype("uint8")
+
+
+def order(batches):
+    return [int(label) for _, y in batches for label in y]
+
+
+def test_the_same_seed_gives_the_same_orders():
+    one, same, other = numbered(3), numbered(3), numbered(4)
+    first = [order(one), order(one)]
+    assert first == [order(same), order(same)]
+    assert first != [order(other), order(other)]
+
+
+def test_each_epoch_has_a_new_order():
+    batches = numbered(3)
+    assert order(batches) != order(batches)
+
+
+def test_the_global_random_state_has_no_say_in_the_order():
+    numpy.random.seed(0)
+    first = order(numbered(3))
+    numpy.random.seed(1)
+    assert order(numbered(3)) == first
+
+
+def test_without_a_seed_the_order_is_the_stored_one():
+    batches = numbered(None)
+    assert order(batches) == order(batches) == list(range(10))
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("batch_size, sizes", [(4, [4, 4, 2]), (5, [5, 5]), (99, [10])])
+def test_every_image_comes_exactly_once_and_with_its_own_label(seed, batch_size, sizes):
+    batches = numbered(seed, batch_size)
+    served = list(batches)
+    assert [len(y) for _, y in served] == sizes
+    assert len(batches) == len(sizes)
+    assert sorted(order(batches)) == list(range(10))
+    for X, y in served:
+        assert X.shape == (len(y), 1, 3, 5)
+        numpy.testing.assert_allclose(X.asnumpy()[:, 0, 2, 4] * 255, y.asnumpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("turn", [numpy.asfortranarray, lambda images: images.transpose(0, 2, 1)])
+def test_images_may_lie_in_memory_in_any_layout(turn):
+    images = turn(noise(number=4))
+    X, _ = next(iter(data.Batches(images, numpy.zeros(4, "uint8"), 4)))
+    numpy.testing.assert_allclose(X.asnumpy()[:, 0], images / 255, rtol=1e-6)
+
+
+def test_values_lie_between_zero_and_one_as_floats():
+    images = numpy.arange(256, dtype="uint8").reshape(1, 16, 16)
+    X, y = next(iter(data.Batches(images, numpy.array([7], "uint8"), 1)))
+    assert (X.dtype, y.dtype) == (numpy.float32, numpy.int32)
+    assert (X.min(), X.max()) == (0, 1)
+    numpy.testing.assert_allclose(X.asnumpy()[0, 0], images[0] / 255, rtol=1e-6)
+
+
+# Frames and sizes
+
+
+def test_padding_frames_the_images_with_zeros():
+    images = noise()
+    framed = data.framed(images, (28, 28), 2)
+    assert (framed.shape, framed.dtype) == ((7, 32, 32), numpy.uint8)
+    assert (framed[:, 2:-2, 2:-2] == images).all()
+    assert framed.sum(dtype=int) == images.sum(dtype=int)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (14, 14), (40, 64), (64, 40)])
+def test_resizing_gives_the_bytes_that_gluon_gives_for_each_image(size):
+    images = noise()
+    height, width = size
+    resize_one = transforms.Resize((width, height))
+    framed = data.framed(images, size, 0)
+    assert (framed.shape, framed.dtype) == ((7, height, width), numpy.uint8)
+    for image, result in zip(images, framed, strict=True):
+        expected = resize_one(np.array(image[..., None], dtype="uint8")).asnumpy()
+        assert (expected[..., 0] == result).all()
+
+
+def test_images_are_resized_before_they_are_padded():
+    framed = data.framed(noise(), (40, 64), 3)
+    assert framed.shape == (7, 46, 70)
+    assert (framed[:, 3:-3, 3:-3] == data.framed(noise(), (40, 64), 0)).all()
+    assert not framed[:, :3].any() and not framed[:, :, -3:].any()
