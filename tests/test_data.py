@@ -80,7 +80,7 @@ def inverted(packed, start, stop):
 def assert_helps(error, *words):
     """One sentence that holds the words and the three ways to get the data set."""
     message = str(error.value)
-    for part in (*words, "network", "apt-get install dataset-fashion-mnist", "FASHION_MNIST"):
+    for part in (*words, "network", "apt-get install --reinstall dataset-fashion-mnist", "FASHION_MNIST"):
         assert part in message
     assert message.endswith(".") and ". " not in message and "\n" not in message
     assert "None" not in message

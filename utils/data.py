@@ -32,7 +32,7 @@ HOSTS = (
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 CACHE = pooch.os_cache("fashion-mnist")
 THREE_WAYS = (
-    "connect to the network and run this again, or run `apt-get install dataset-fashion-mnist` "
+    "connect to the network and run this again, or run `apt-get install --reinstall dataset-fashion-mnist` "
     "(Debian, Ubuntu), or set FASHION_MNIST to a folder that holds the four .gz files"
 )
 
@@ -43,6 +43,8 @@ class DatasetError(Exception):
 
 def fault(content: bytes, name: str) -> str | None:
     """What is wrong with a `.gz` file's content, in a few words; None if it is the file `name`."""
+    if not content:
+        return "is empty"
     try:
         decoded = gzip.decompress(content)
     except EOFError:
@@ -57,6 +59,8 @@ def fault(content: bytes, name: str) -> str | None:
             return f"holds what belongs in {other}"
     shape, expected = idx_shape(decoded), (60000 if name.startswith("train") else 10000,)
     expected += (28, 28) if "images" in name else ()
+    if shape is None:
+        return "is not an IDX file"
     if shape != expected:
         return f"holds an array of shape {shape} where {expected} is expected"
     return "has the right shape, but other bytes than the published file"
@@ -75,30 +79,31 @@ def download(name: str, folder: Path) -> Path:
     The bytes go to a temporary name that is renamed when they are whole and verified.
     Raises `DatasetError` if no host serves the file or the folder cannot be written.
     """
+    part = None
+    fetch = pooch.HTTPDownloader(progressbar=True, timeout=20)
+    failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(prefix=name, suffix=".part", dir=folder)
         os.close(handle)
-    except OSError as error:
-        raise DatasetError(
-            f"{folder / name} cannot be written ({error.strerror}): free or choose another folder, "
-            f"or get the file another way: {THREE_WAYS}."
-        ) from error
-    fetch = pooch.HTTPDownloader(progressbar=True, timeout=20)
-    failures = []
-    try:
         for host in HOSTS:
             try:
                 fetch(f"{host}/{name}", part, None)
-            except (requests.RequestException, OSError) as error:
+            except requests.RequestException as error:
                 failures.append(f"{host.split('/')[2]}: {type(error).__name__}")
                 continue
             if what := fault(Path(part).read_bytes(), name):
                 failures.append(f"{host.split('/')[2]}: what it sent {what}")
                 continue
             return Path(part).replace(folder / name)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder / name} cannot be written ({error.strerror}): free or choose another folder, "
+            f"or get the file another way: {THREE_WAYS}."
+        ) from error
     finally:
-        Path(part).unlink(missing_ok=True)
+        if part:
+            Path(part).unlink(missing_ok=True)
     raise DatasetError(f"{name} is not on this machine and no host served it ({'; '.join(failures)}): {THREE_WAYS}.")
 
 
@@ -146,7 +151,7 @@ class Batches:
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             # NumPy scales a small batch many times faster than MXNet, which queues each operation.
-            X = numpy.multiply(self.images[rows, None], 1 / 255, dtype="float32")
+            X = numpy.multiply(self.images[rows, None], 1 / 255, dtype="float32", order="C")
             yield wrapped(X), wrapped(self.labels[rows].astype("int32"))
 
 

@@ -19,7 +19,8 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
     Runs the layers one after the other on zeros of `input_shape`, `(batch, channel, height, width)`.
     """
-    X = np.zeros(input_shape)
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+    X = np.zeros(input_shape, ctx=device)
     rows = []
     for layer in getattr(net, "net", net):
         X = layer(X)

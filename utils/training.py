@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy
 from d2l import mxnet as d2l
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from utils.data import Batches
 
 STEPS_AHEAD = 2
+OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "ALLOC_FAILED")
 
 
 def one_cycle(progress: float) -> float:
@@ -54,8 +56,9 @@ class Trainer(d2l.Trainer):
         self.curves = Curves(self.max_epochs)
         try:
             super().fit(model, data)
+            npx.waitall()
         except MXNetError as error:
-            if "memory" not in str(error).lower():
+            if not any(words in str(error) for words in OUT_OF_MEMORY):
                 raise
             smaller = max(1, data.batch_size // 2)
             raise MemoryError(
@@ -63,17 +66,20 @@ class Trainer(d2l.Trainer):
                 f"try batch_size={smaller}."
             ) from error
         finally:
-            npx.waitall()
+            # Work that was queued behind a failure fails too, and must not hide it.
+            with suppress(MXNetError):
+                npx.waitall()
 
     def prepare_model(self, model: d2l.Classifier) -> None:
         super().prepare_model(model)
         model.hybridize(False)
-        check_fit(model, self.train_dataloader, self.device)
+        for loader in (self.train_dataloader, self.val_dataloader):
+            check_fit(model, loader, self.device)
         model.hybridize(static_alloc=True, static_shape=True)
 
     def fit_epoch(self) -> None:
         start = time.perf_counter()
-        losses, correct, in_flight = [], [], deque()
+        sizes, losses, correct, in_flight = [], [], [], deque()
         description = f"epoch {self.epoch + 1}/{self.max_epochs}"
         with tqdm(total=len(self.train_dataloader.labels), unit=" images", desc=description) as bar:
             for batch in self.train_dataloader:
@@ -86,6 +92,7 @@ class Trainer(d2l.Trainer):
                 self.optim.step(1)
                 self.train_batch_idx += 1
                 losses.append(loss.detach())
+                sizes.append(len(y))
                 correct.append(self.model.accuracy(Y_hat, y, averaged=False).sum())
                 # Python runs ahead of the device. Held back here, it never queues up a whole
                 # epoch of batches, and the bar shows steps done, not steps asked for.
@@ -94,19 +101,19 @@ class Trainer(d2l.Trainer):
                     in_flight.popleft().wait_to_read()
                 bar.update(len(y))
             step_loss, num_correct = np.stack([np.stack(losses), np.stack(correct)]).asnumpy()
-        self.record(step_loss, num_correct.sum(), time.perf_counter() - start)
+        self.record(step_loss, sizes, num_correct.sum(), time.perf_counter() - start)
 
     def set_learning_rate(self) -> None:
         if self.schedule:
             progress = self.train_batch_idx / (self.max_epochs * self.num_train_batches)
             self.optim.set_learning_rate(self.model.lr * self.schedule(progress))
 
-    def record(self, step_loss: numpy.ndarray, num_correct: float, seconds: float) -> None:
-        """Add a finished epoch to the history and draw it."""
+    def record(self, step_loss: numpy.ndarray, sizes: list[int], num_correct: float, seconds: float) -> None:
+        """Add a finished epoch, with the loss and the number of images of each step, to the history."""
         labels = self.val_dataloader.labels
         log_probabilities = predict(self.model, self.val_dataloader, self.device)
         epoch = {
-            "train_loss": float(step_loss.mean()),
+            "train_loss": float(numpy.average(step_loss, weights=sizes)),
             "train_acc": float(num_correct / len(self.train_dataloader.labels)),
             "test_loss": float(-log_probabilities[numpy.arange(len(labels)), labels].mean()),
             "test_acc": accuracy(log_probabilities, labels),
@@ -170,8 +177,9 @@ class Curves:
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.subplots()
         num_epochs = len(history["train_acc"])
-        groups = numpy.array_split(history["step_loss"], self.points_per_epoch * num_epochs)
-        middles = (numpy.arange(len(groups)) + 0.5) / self.points_per_epoch
+        num_steps = len(history["step_loss"])
+        groups = numpy.array_split(history["step_loss"], min(num_steps, self.points_per_epoch * num_epochs))
+        middles = (numpy.arange(len(groups)) + 0.5) * num_epochs / len(groups)
         axes.plot(middles, [group.mean() for group in groups], "-", label="train_loss")
         epochs = range(1, num_epochs + 1)
         axes.plot(epochs, history["test_loss"], "o--", label="test_loss")
