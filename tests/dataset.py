@@ -4,12 +4,17 @@ import subprocess
 
 from utils.data import SHA256, DatasetError, load
 
-try:
+
+def load_all() -> None:
     for name in SHA256:
         load(name)
-except DatasetError as error:
-    print(f"{error}\nTrying Debian's package.", flush=True)
-    for command in ("update", "install -y dataset-fashion-mnist"):
-        subprocess.run(["apt-get", "-qq", *command.split()], check=True)
-    for name in SHA256:
-        load(name)
+
+
+if __name__ == "__main__":
+    try:
+        load_all()
+    except DatasetError as error:
+        print(f"{error}\nTrying Debian's package.", flush=True)
+        for command in ("update", "install -y dataset-fashion-mnist"):
+            subprocess.run(["apt-get", "-qq", *command.split()], check=True)
+        load_all()
