@@ -19,12 +19,13 @@ test: .venv/installed book  ## replay every notebook, test utils and the rendere
 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
 	@$(RUN) chapters.execute $(NAME)
+	@$(RUN) book.figures
 
 lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
-bench: .venv/installed  ## measure speeds side by side; the status page shows the tables
-	@for question in training loader; do $(RUN) benchmarks.$$question | tee benchmarks/$$question.txt; done
+bench: .venv/installed  ## measure side by side, half an hour; the status page shows the tables
+	@for question in loader training seeds; do $(RUN) benchmarks.$$question | tee benchmarks/$$question.txt; done
 
 lock: $(UV)  ## pin again all that requirements.txt needs
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock

@@ -9,11 +9,11 @@ import statistics
 import time
 from itertools import islice
 
-from mxnet import gluon, np
+from mxnet import gluon, np, npx
 from mxnet.gluon.data.vision import transforms
 
 from utils.data import FashionMNIST
-from utils.runtime import setup
+from utils.runtime import machine
 
 ROUNDS, BATCHES, BATCH_SIZE, SIDE = 7, 100, 64, 32
 
@@ -27,7 +27,7 @@ def speed(loader) -> float:
 
 
 def main() -> None:
-    setup()
+    npx.set_np()
     data = FashionMNIST(BATCH_SIZE)
     images = np.array(data.images["train"][..., None], dtype="uint8")
     transform = transforms.Compose([transforms.Resize((SIDE, SIDE)), transforms.ToTensor()])
@@ -40,6 +40,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, loader in loaders.items():
             speeds[name].append(speed(loader))
+    print(f"On {machine()}, batch size {BATCH_SIZE}:\n")
     print("| loader | images a second | ratio |\n|---|---|---|")
     for name in loaders:
         ratio = statistics.median(a / b for a, b in zip(speeds[name], speeds["Gluon"], strict=True))
