@@ -266,7 +266,7 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, server, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
-    monkeypatch.setattr(data, "fault", interrupt)
+    monkeypatch.setattr(data, "decode", interrupt)
     with pytest.raises(KeyboardInterrupt):
         data.download(NAME, tmp_path)
     assert list(tmp_path.iterdir()) == []

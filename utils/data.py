@@ -41,29 +41,28 @@ class DatasetError(Exception):
     """A file of the data set is missing, cannot be written, or is not what it should be."""
 
 
-def fault(content: bytes, name: str) -> str | None:
-    """What is wrong with a `.gz` file's content, in a few words; None if it is the file `name`."""
+def decode(content: bytes, name: str) -> bytes:
+    """What is inside a `.gz` file; raises `DatasetError` saying in a few words why it is not the file `name`."""
     if not content:
-        return "is empty"
+        raise DatasetError("is empty")
     try:
         decoded = gzip.decompress(content)
     except EOFError:
-        return "is truncated"
+        raise DatasetError("is truncated") from None
     except (gzip.BadGzipFile, zlib.error):
-        return "is not a whole gzip file"
+        raise DatasetError("is not a whole gzip file") from None
     digest = hashlib.sha256(decoded).hexdigest()
     if digest == SHA256[name]:
-        return None
-    for other, other_digest in SHA256.items():
-        if digest == other_digest:
-            return f"holds what belongs in {other}"
+        return decoded
+    if others := [other for other in SHA256 if SHA256[other] == digest]:
+        raise DatasetError(f"holds what belongs in {others[0]}")
     shape, expected = idx_shape(decoded), (60000 if name.startswith("train") else 10000,)
     expected += (28, 28) if "images" in name else ()
     if shape is None:
-        return "is not an IDX file"
+        raise DatasetError("is not an IDX file")
     if shape != expected:
-        return f"holds an array of shape {shape} where {expected} is expected"
-    return "has the right shape, but other bytes than the published file"
+        raise DatasetError(f"holds an array of shape {shape} where {expected} is expected")
+    raise DatasetError("has the right shape, but other bytes than the published file")
 
 
 def idx_shape(decoded: bytes) -> tuple[int, ...] | None:
@@ -89,13 +88,12 @@ def download(name: str, folder: Path) -> Path:
         for host in HOSTS:
             try:
                 fetch(f"{host}/{name}", part, None)
+                decode(Path(part).read_bytes(), name)
+                return Path(part).replace(folder / name)
             except requests.RequestException as error:
                 failures.append(f"{host.split('/')[2]}: {type(error).__name__}")
-                continue
-            if what := fault(Path(part).read_bytes(), name):
-                failures.append(f"{host.split('/')[2]}: what it sent {what}")
-                continue
-            return Path(part).replace(folder / name)
+            except DatasetError as error:
+                failures.append(f"{host.split('/')[2]}: what it sent {error}")
     except OSError as error:
         raise DatasetError(
             f"{folder / name} cannot be written ({error.strerror}): free or choose another folder, "
@@ -122,10 +120,12 @@ def load(name: str) -> numpy.ndarray:
     is named and left as it is.
     """
     path = find(name)
-    content = path.read_bytes()
-    if what := fault(content, name):
-        raise DatasetError(f"{path} {what}: delete it, then {THREE_WAYS}.")
-    decoded = gzip.decompress(content)
+    try:
+        decoded = decode(path.read_bytes(), name)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}): {THREE_WAYS}.") from error
+    except DatasetError as error:
+        raise DatasetError(f"{path} {error}: delete it, then {THREE_WAYS}.") from None
     shape = idx_shape(decoded)
     return numpy.frombuffer(decoded, numpy.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
@@ -194,13 +194,8 @@ class FashionMNIST(d2l.DataModule):
 
 def framed(images: numpy.ndarray, resize: tuple[int, int], pad: int) -> numpy.ndarray:
     """Bytes `(image, height, width)`, bilinearly resized, then padded with zeros on every side."""
-    height, width = resize
     if images.shape[1:] != resize:
-        # Image resizing takes (batch, height, width, channel); slices bound the memory it takes.
-        images = numpy.concatenate(
-            [
-                npx.image.resize(np.array(part[..., None], dtype="uint8"), (width, height)).asnumpy()[..., 0]
-                for part in numpy.array_split(images, 20)
-            ]
-        )
+        # Resizing takes (batch, height, width, channel) and (width, height); parts bound its memory.
+        parts = (np.array(part[..., None], dtype="uint8") for part in numpy.array_split(images, 20))
+        images = numpy.concatenate([npx.image.resize(part, resize[::-1]).asnumpy()[..., 0] for part in parts])
     return numpy.pad(images, ((0, 0), (pad, pad), (pad, pad)))
