@@ -56,9 +56,8 @@ def decode(content: bytes, name: str) -> bytes:
         return decoded
     if others := [other for other in SHA256 if SHA256[other] == digest]:
         raise DatasetError(f"holds what belongs in {others[0]}")
-    shape, expected = idx_shape(decoded), (60000 if name.startswith("train") else 10000,)
-    expected += (28, 28) if "images" in name else ()
-    if shape is None:
+    expected = (60000 if "train" in name else 10000, *((28, 28) if "images" in name else ()))
+    if (shape := idx_shape(decoded)) is None:
         raise DatasetError("is not an IDX file")
     if shape != expected:
         raise DatasetError(f"holds an array of shape {shape} where {expected} is expected")
@@ -188,8 +187,7 @@ class FashionMNIST(d2l.DataModule):
 
     def visualize(self, batch, nrows: int = 1, ncols: int = 8, labels: list[str] | None = None) -> None:
         """Show the first images of a batch, each under its name."""
-        X, y = batch
-        d2l.show_images(X.squeeze(1), nrows, ncols, titles=labels or self.text_labels(y))
+        d2l.show_images(batch[0].squeeze(1), nrows, ncols, titles=labels or self.text_labels(batch[1]))
 
 
 def framed(images: numpy.ndarray, resize: tuple[int, int], pad: int) -> numpy.ndarray:
