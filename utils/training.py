@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -79,7 +78,7 @@ class Trainer(d2l.Trainer):
 
     def fit_epoch(self) -> None:
         start = time.perf_counter()
-        sizes, losses, correct, in_flight = [], [], [], deque()
+        sizes, losses, correct = [], [], []
         description = f"epoch {self.epoch + 1}/{self.max_epochs}"
         with tqdm(total=len(self.train_dataloader.labels), unit=" images", desc=description) as bar:
             for batch in self.train_dataloader:
@@ -94,11 +93,7 @@ class Trainer(d2l.Trainer):
                 losses.append(loss.detach())
                 sizes.append(len(y))
                 correct.append(self.model.accuracy(Y_hat, y, averaged=False).sum())
-                # Python runs ahead of the device. Held back here, it never queues up a whole
-                # epoch of batches, and the bar shows steps done, not steps asked for.
-                in_flight.append(loss)
-                if len(in_flight) > STEPS_AHEAD:
-                    in_flight.popleft().wait_to_read()
+                hold_back(losses)
                 bar.update(len(y))
             step_loss, num_correct = np.stack([np.stack(losses), np.stack(correct)]).asnumpy()
         self.record(step_loss, sizes, num_correct.sum(), time.perf_counter() - start)
@@ -125,9 +120,22 @@ class Trainer(d2l.Trainer):
         self.curves.draw(self.history)
 
 
+def hold_back(results: list[np.ndarray]) -> None:
+    """Let Python run only `STEPS_AHEAD` steps ahead of the device.
+
+    It would queue up a whole epoch of batches in memory otherwise, and a progress bar would show
+    steps asked for, not steps done. The device never waits: it has the next steps already.
+    """
+    if len(results) > STEPS_AHEAD:
+        results[-STEPS_AHEAD - 1].wait_to_read()
+
+
 def predict(model: d2l.Classifier, loader: Batches, device) -> numpy.ndarray:
     """Log-probabilities `(image, class)` of every image, in the loader's order."""
-    log_probabilities = [npx.log_softmax(model(X.as_in_ctx(device))) for X, _ in loader]
+    log_probabilities = []
+    for X, _ in loader:
+        log_probabilities.append(npx.log_softmax(model(X.as_in_ctx(device))))
+        hold_back(log_probabilities)
     return np.concatenate(log_probabilities).asnumpy()
 
 
