@@ -1,7 +1,7 @@
 """Training of a tiny network on images whose textures tell the classes apart."""
 
 # Before mxnet, which reads the number of threads when it is imported.
-from utils import runtime, training
+from utils import plots, runtime, training
 from utils.data import Batches
 from utils.densenet import DenseNet
 from utils.training import Trainer, accuracy, one_cycle, predict
@@ -376,9 +376,9 @@ def test_the_curves_are_whole_and_redrawn_in_place(monkeypatch, steps_per_epoch)
     class Output:
         update = shown.append
 
-    monkeypatch.setattr(training, "get_ipython", lambda: "a notebook")
-    monkeypatch.setattr(training.display, "display", lambda figure, display_id: (shown.append(figure), Output())[1])
-    curves = training.Curves(max_epochs=3)
+    monkeypatch.setattr(plots, "get_ipython", lambda: "a notebook")
+    monkeypatch.setattr(plots.display, "display", lambda figure, display_id: (shown.append(figure), Output())[1])
+    curves = plots.Curves(max_epochs=3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for epochs in (1, 2):

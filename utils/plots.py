@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy
+from IPython import display, get_ipython
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from pandas import DataFrame
 
 COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47")
@@ -83,3 +85,36 @@ def show_confusion(matrix: numpy.ndarray, names: Sequence[str]) -> None:
     ticks = range(len(names))
     axes.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class", yticklabels=names)
     axes.set_xticklabels(names, rotation=45, ha="right")
+
+
+class Curves:
+    """Loss and accuracy against epochs, redrawn in place in a notebook's output (chapter 06)."""
+
+    points_per_epoch = 20
+
+    def __init__(self, max_epochs: int):
+        self.max_epochs = max_epochs
+        self.handle = None
+
+    def draw(self, history: dict[str, list[float]]) -> None:
+        """Show the history of the epochs so far; does nothing outside a notebook."""
+        if get_ipython() is None:
+            return
+        # A figure of our own, not pyplot's, is not shown a second time when the cell ends.
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        axes = figure.subplots()
+        num_epochs = len(history["train_acc"])
+        num_steps = len(history["step_loss"])
+        groups = numpy.array_split(history["step_loss"], min(num_steps, self.points_per_epoch * num_epochs))
+        middles = (numpy.arange(len(groups)) + 0.5) * num_epochs / len(groups)
+        axes.plot(middles, [group.mean() for group in groups], "-", label="train_loss")
+        epochs = range(1, num_epochs + 1)
+        axes.plot(epochs, history["test_loss"], "o--", label="test_loss")
+        axes.plot(epochs, history["train_acc"], "s-.", label="train_acc")
+        axes.plot(epochs, history["test_acc"], "^:", label="test_acc")
+        axes.set(xlabel="epoch", xlim=(0, self.max_epochs * 1.02), ylim=(0, None))
+        axes.legend()
+        if self.handle is None:
+            self.handle = display.display(figure, display_id=True)
+        else:
+            self.handle.update(figure)

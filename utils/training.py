@@ -7,12 +7,11 @@ from contextlib import suppress
 
 import numpy
 from d2l import mxnet as d2l
-from IPython import display, get_ipython
-from matplotlib.figure import Figure
 from mxnet import MXNetError, autograd, np, npx
 from tqdm import tqdm
 
 from utils.data import Batches
+from utils.plots import Curves
 
 STEPS_AHEAD = 2
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "ALLOC_FAILED")
@@ -166,36 +165,3 @@ def check_fit(model: d2l.Classifier, loader: Batches, device) -> None:
             f"The labels go up to {highest}, but the network tells only {num_classes} classes apart: "
             f"build it with num_classes={highest + 1}."
         )
-
-
-class Curves:
-    """Loss and accuracy against epochs, redrawn in place in a notebook's output."""
-
-    points_per_epoch = 20
-
-    def __init__(self, max_epochs: int):
-        self.max_epochs = max_epochs
-        self.handle = None
-
-    def draw(self, history: dict[str, list[float]]) -> None:
-        """Show the history of the epochs so far; does nothing outside a notebook."""
-        if get_ipython() is None:
-            return
-        # A figure of our own, not pyplot's, is not shown a second time when the cell ends.
-        figure = Figure(figsize=(5, 3), layout="constrained")
-        axes = figure.subplots()
-        num_epochs = len(history["train_acc"])
-        num_steps = len(history["step_loss"])
-        groups = numpy.array_split(history["step_loss"], min(num_steps, self.points_per_epoch * num_epochs))
-        middles = (numpy.arange(len(groups)) + 0.5) * num_epochs / len(groups)
-        axes.plot(middles, [group.mean() for group in groups], "-", label="train_loss")
-        epochs = range(1, num_epochs + 1)
-        axes.plot(epochs, history["test_loss"], "o--", label="test_loss")
-        axes.plot(epochs, history["train_acc"], "s-.", label="train_acc")
-        axes.plot(epochs, history["test_acc"], "^:", label="test_acc")
-        axes.set(xlabel="epoch", xlim=(0, self.max_epochs * 1.02), ylim=(0, None))
-        axes.legend()
-        if self.handle is None:
-            self.handle = display.display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
