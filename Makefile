@@ -40,4 +40,4 @@ clean:  ## remove what the other commands made
 	@touch $@
 
 .uv/bin/uv:
-	@python3 -m pip install --quiet --disable-pip-version-check --target .uv uv==0.13.9
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv==0.13.9
