@@ -1,6 +1,6 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lab bench lint lock clean
+.PHONY: help book test notebooks lab bench lock clean
 
 UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
@@ -14,7 +14,7 @@ book: .venv/installed  ## render the book from the committed notebooks: _build/h
 
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset
-	@$(RUN) ruff check --quiet . && $(RUN) ruff format --check --quiet .
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) pytest
 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
@@ -25,13 +25,15 @@ lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
 bench: .venv/installed  ## measure side by side, half an hour; the status page shows the tables
-	@for question in loader training seeds; do $(RUN) benchmarks.$$question | tee benchmarks/$$question.txt; done
+	@for question in loader training seeds; do \
+	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
+	done
 
 lock: $(UV)  ## pin again all that requirements.txt needs
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock
 
 clean:  ## remove what the other commands made
-	rm -rf .venv .uv _build .pytest_cache .ruff_cache
+	rm -rf .venv .uv _build _table .pytest_cache .ruff_cache
 
 .venv/installed: requirements.lock | $(UV)
 	@echo "Making .venv with Python 3.11 and the packages of requirements.lock (about 800 MB, once)"
