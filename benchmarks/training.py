@@ -58,7 +58,7 @@ def imperative_rounds(data):
         net.add(DenseBlock(num_layers, 32), nn.BatchNorm(), nn.Activation("relu"))
         net.add(nn.Conv2D(num_channels, kernel_size=1), nn.AvgPool2D(pool_size=2, strides=2))
     net.add(DenseBlock(16, 32), nn.BatchNorm(), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(10))
-    net.initialize(init.MSRAPrelu(slope=0), ctx=d2l.try_gpu())
+    net.initialize(init.MSRAPrelu("in", slope=0), ctx=d2l.try_gpu())
 
     transform = transforms.Compose([transforms.Resize((SIDE, SIDE)), transforms.ToTensor()])
     images = np.array(data.images["train"][..., None], dtype="uint8")

@@ -102,7 +102,7 @@ def head(num_classes: int) -> nn.HybridSequential:
 
 
 def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
-    """The paper's recipe for ImageNet: bottlenecks, compression one half, no biases (chapter 04)."""
+    """The recipe of the published ImageNet networks: bottlenecks, compression one half, no biases (chapter 04)."""
     return dict(
         growth_rate=growth_rate,
         blocks=blocks,
@@ -147,4 +147,4 @@ class DenseNet(d2l.Classifier):
             self.net.add(DenseBlock(num_layers, spec["growth_rate"], make_layer))
             num_channels += num_layers * spec["growth_rate"]
         self.net.add(head(num_classes))
-        self.net.initialize(init.MSRAPrelu(slope=0))
+        self.net.initialize(init.MSRAPrelu("in", slope=0))

@@ -1,4 +1,4 @@
-"""Shapes and counts read off a real network (chapters 03 and 04)."""
+"""Shapes and counts read off a real network (chapters 02 to 06)."""
 
 import pandas
 from mxnet import gluon, np

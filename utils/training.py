@@ -21,7 +21,7 @@ def one_cycle(progress: float) -> float:
     """Share of the peak learning rate after `progress` (0 to 1) of the training.
 
     Rises in the first quarter, then falls to zero, both along half a cosine.
-    Source: Smith and Topin 2018, "Super-Convergence", section 3.
+    The idea is Smith and Topin's 2018, "Super-Convergence", section 3; they use straight lines.
     """
     peak = 0.25
     phase = 1 - progress / peak if progress < peak else (progress - peak) / (1 - peak)
