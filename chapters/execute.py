@@ -77,11 +77,11 @@ def main(name: str = "") -> None:
             execute(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, target)
-    write_status()
+    STATUS.write_text(status_table())
 
 
-def write_status() -> None:
-    """Write the status page's table of chapters from what the notebooks say of their execution."""
+def status_table() -> str:
+    """The status page's table of chapters, from what the notebooks say of their execution."""
     rows = ["| chapter | made on | in | machine |", "|---|---|---|---|"]
     for path in sorted(CHAPTERS.glob("*.ipynb")):
         made = nbformat.read(path, as_version=4).metadata["course"]
@@ -89,7 +89,7 @@ def write_status() -> None:
             f"| {{doc}}`../chapters/{path.stem}` | {made['date']} | {made['seconds']} s | "
             f"MXNet {made['mxnet']}, {made['machine']} |"
         )
-    STATUS.write_text("\n".join(rows) + "\n")
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
