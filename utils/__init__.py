@@ -3,7 +3,7 @@
 import os
 
 # OpenMP reads these once, when MXNet is first imported. With the number of threads left unset,
-# MXNet used one of two cores. Threads that wait by spinning take the processor from the threads
+# MXNet used one of two cores. Threads that wait by spinning for long take the processor from those
 # they wait for as soon as another program wants a share of it: training ran ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
