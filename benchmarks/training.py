@@ -13,7 +13,7 @@ import statistics
 import time
 from itertools import islice
 
-ROUNDS, STEPS, BATCH_SIZE, SIDE = 9, 30, 64, 32
+ROUNDS, STEPS, BATCH_SIZE, SIDE = 7, 30, 64, 32
 
 
 def trainer_rounds(data):
@@ -95,8 +95,6 @@ def serve(rounds, pad, with_threads, pipe) -> None:
 
 
 def main() -> None:
-    from utils.runtime import machine
-
     context = multiprocessing.get_context("spawn")
     sides = {
         "plain, threads as MXNet sets them": (imperative_rounds, 0, False),
@@ -113,6 +111,8 @@ def main() -> None:
             seconds = pipe.recv()
             if number:  # the first round warms up
                 speeds[name].append(STEPS * BATCH_SIZE / seconds)
+    from utils.runtime import machine  # not before: it sets the threads of the processes that start after it
+
     print(f"On {machine()}, batch size {BATCH_SIZE}:\n")
     print("| | images a second | `Trainer` is faster by | peak memory |\n|---|---|---|---|")
     for name, pipe in pipes.items():
