@@ -10,7 +10,6 @@ help:  ## this list
 
 book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
 	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
-	@echo "Open $(CURDIR)/_build/html/index.html"
 
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset
