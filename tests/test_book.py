@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+from chapters.execute import STATUS, status_table
+
 UNRESOLVED = re.compile(
     r"\{(glue|ref|numref|cite|doc|eq|term|exercise|download)\b[^}]*\}|Traceback \(most recent call last\)"
 )
@@ -147,3 +149,7 @@ def test_book_has_no_page_beside_those_of_its_contents(html, all_pages):
     index = (html / "searchindex.js").read_text()
     rendered = json.loads(re.search(r'"docnames": (\[.*?\])', index)[1])
     assert sorted(rendered) == sorted(all_pages)
+
+
+def test_status_page_says_what_the_notebooks_say():
+    assert STATUS.read_text() == status_table(), "book/_chapters.txt is stale: run `make notebooks`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from chapters.execute import STATUS, from_source, status_table
+from chapters.execute import from_source
 from tests.notebooks import definitions, is_compared, is_held, states_shape_or_count, texts
 
 GLUED = re.compile(r"\{glue:?\w*\}`([\w-]+)[:`]")
@@ -110,10 +110,6 @@ def test_setup_cell_is_the_same_in_every_chapter(notebook, pytestconfig):
     first = min(pytestconfig.option.chapters.glob("*.ipynb"))
     expected = code_cells(read(first))[0].source
     assert code_cells(notebook)[0].source == expected, f"its setup cell is not that of {first.stem}"
-
-
-def test_status_page_says_what_the_notebooks_say():
-    assert STATUS.read_text() == status_table(), "book/_chapters.txt is stale: run `make notebooks`"
 
 
 @pytest.mark.parametrize("name", LIBRARY)
