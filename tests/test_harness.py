@@ -155,7 +155,7 @@ FAULTS = {
     "long_cell": Fault((r"a code cell has 26 lines",), with_change('print("rows', 20 * "pass\n" + 'print("rows')),
     "machine_path": Fault(
         (r"an output holds a path of the machine",),
-        spoil=lambda _, code: code[0].outputs[0].update(text="computing in '/root/course'\n"),
+        spoil=lambda _, code: code[0].outputs[0].update(text="computing in '/home/somebody/course'\n"),
     ),
     "no_provenance": Fault(
         (r"its metadata do not say \['date', 'machine', 'mxnet', 'seconds'\]",),
