@@ -13,7 +13,14 @@ from tests.notebooks import definitions, is_compared, is_held, states_shape_or_c
 
 GLUED = re.compile(r"\{glue:?\w*\}`([\w-]+)[:`]")
 MACHINE_PATH = re.compile(r"(?<![\w/.<)\]])/[A-Za-z][\w.-]*/\w|file:/|\b[A-Z]:\\\w")
-LIBRARY = dict(definitions((Path(__file__).parent.parent / "utils" / "densenet.py").read_text()))
+UTILS = Path(__file__).parent.parent / "utils"
+NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size")
+LIBRARY = [
+    definition
+    for module in ("densenet.py", "spec.py")
+    for definition in definitions((UTILS / module).read_text())
+    if definition[0] not in NOT_PRINTED
+]
 
 
 def code_cells(notebook):
@@ -112,9 +119,10 @@ def test_setup_cell_is_the_same_in_every_chapter(notebook, pytestconfig):
     assert code_cells(notebook)[0].source == expected, f"its setup cell is not that of {first.stem}"
 
 
-@pytest.mark.parametrize("name", LIBRARY)
-def test_chapters_print_what_the_library_holds(name, printed):
-    versions = [(chapter, code) for defined, chapter, code in printed if defined == name]
-    assert versions, f"no chapter prints {name} of utils/densenet.py"
-    for chapter, code in versions:
-        assert code == LIBRARY[name], f"{chapter} prints another {name} than utils/densenet.py holds"
+@pytest.mark.parametrize(("name", "code"), LIBRARY, ids=[name for name, _ in LIBRARY])
+def test_chapters_print_what_the_library_holds(name, code, printed):
+    held = [code for defined, code in LIBRARY if defined == name]
+    versions = [(chapter, version) for defined, chapter, version in printed if defined == name]
+    assert code in [version for _, version in versions], f"no chapter prints {name} as utils holds it:\n{code}"
+    for chapter, version in versions:
+        assert version in held, f"{chapter} prints another {name} than utils holds"

@@ -10,22 +10,44 @@ from d2l import mxnet as d2l
 from mxnet import init
 from mxnet.gluon import nn
 
+from utils.spec import check_spec, densenet_spec
 
-def conv_block(num_channels: int, use_bias: bool = True) -> nn.HybridSequential:
-    """BatchNorm, ReLU, 3x3 convolution: one layer of a dense block (chapter 02).
+__all__ = [
+    "DenseBlock",
+    "DenseNet",
+    "bottleneck_block",
+    "conv_block",
+    "densenet_spec",
+    "head",
+    "stem",
+    "transition_block",
+]
+
+activations = {"relu": partial(nn.Activation, "relu"), "leaky_relu": partial(nn.LeakyReLU, 0.2)}
+poolings = {"average": nn.AvgPool2D, "max": nn.MaxPool2D}
+
+
+def conv_block(
+    num_channels: int, use_bias: bool = True, activation: str = "relu", drop_rate: float = 0
+) -> nn.HybridSequential:
+    """BatchNorm, activation, 3x3 convolution, dropout if any: one layer of a dense block (chapter 02).
 
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height, width)`.
     """
     block = nn.HybridSequential(prefix="conv_")
     block.add(
         nn.BatchNorm(),
-        nn.Activation("relu"),
+        activations[activation](),
         nn.Conv2D(num_channels, kernel_size=3, padding=1, use_bias=use_bias),
     )
+    if drop_rate:
+        block.add(nn.Dropout(drop_rate))
     return block
 
 
-def bottleneck_block(growth_rate: int, width: int = 4, use_bias: bool = False) -> nn.HybridSequential:
+def bottleneck_block(
+    growth_rate: int, width: int = 4, use_bias: bool = False, activation: str = "relu", drop_rate: float = 0
+) -> nn.HybridSequential:
     """A 1x1 convolution to `width * growth_rate` channels, then `conv_block` (chapter 04).
 
     Maps `(batch, channel, height, width)` to `(batch, growth_rate, height, width)`.
@@ -34,9 +56,9 @@ def bottleneck_block(growth_rate: int, width: int = 4, use_bias: bool = False) -
     block = nn.HybridSequential(prefix="bottleneck_")
     block.add(
         nn.BatchNorm(),
-        nn.Activation("relu"),
+        activations[activation](),
         nn.Conv2D(width * growth_rate, kernel_size=1, use_bias=use_bias),
-        conv_block(growth_rate, use_bias),
+        conv_block(growth_rate, use_bias, activation, drop_rate),
     )
     return block
 
@@ -60,91 +82,79 @@ class DenseBlock(nn.HybridBlock):
         return X
 
 
-def transition_block(num_channels: int, use_bias: bool = True) -> nn.HybridSequential:
-    """BatchNorm, ReLU, 1x1 convolution, 2x2 average pooling (chapter 03).
+def transition_block(
+    num_channels: int, use_bias: bool = True, activation: str = "relu", pooling: str = "average"
+) -> nn.HybridSequential:
+    """BatchNorm, activation, 1x1 convolution, 2x2 pooling (chapter 03).
 
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height // 2, width // 2)`.
     """
     block = nn.HybridSequential(prefix="transition_")
     block.add(
         nn.BatchNorm(),
-        nn.Activation("relu"),
+        activations[activation](),
         nn.Conv2D(num_channels, kernel_size=1, use_bias=use_bias),
-        nn.AvgPool2D(pool_size=2, strides=2),
+        poolings[pooling](pool_size=2, strides=2),
     )
     return block
 
 
-def stem(num_channels: int, use_bias: bool = True) -> nn.HybridSequential:
-    """7x7 convolution and 3x3 max pooling, each with stride 2 (chapter 04).
+def stem(
+    num_channels: int, use_bias: bool = True, activation: str = "relu", kind: str = "imagenet"
+) -> nn.HybridSequential:
+    """7x7 convolution and 3x3 max pooling, each with stride 2; of kind "cifar" one 3x3 convolution (chapter 04).
 
     Maps `(batch, channel, height, width)` to `(batch, num_channels, height / 4, width / 4)`,
-    each division rounded up.
+    each division rounded up; of kind "cifar" height and width stay.
     """
     block = nn.HybridSequential(prefix="stem_")
+    if kind == "cifar":
+        block.add(nn.Conv2D(num_channels, kernel_size=3, padding=1, use_bias=use_bias))
+        return block
     block.add(
         nn.Conv2D(num_channels, kernel_size=7, strides=2, padding=3, use_bias=use_bias),
         nn.BatchNorm(),
-        nn.Activation("relu"),
+        activations[activation](),
         nn.MaxPool2D(pool_size=3, strides=2, padding=1),
     )
     return block
 
 
-def head(num_classes: int) -> nn.HybridSequential:
-    """BatchNorm, ReLU, global average pooling, classifier (chapter 04).
+def head(num_classes: int, activation: str = "relu") -> nn.HybridSequential:
+    """BatchNorm, activation, global average pooling, classifier (chapter 04).
 
     Maps `(batch, channel, height, width)` to logits `(batch, num_classes)`.
     """
     block = nn.HybridSequential(prefix="head_")
-    block.add(nn.BatchNorm(), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(num_classes))
+    block.add(nn.BatchNorm(), activations[activation](), nn.GlobalAvgPool2D(), nn.Dense(num_classes))
     return block
-
-
-def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
-    """The recipe of the published ImageNet networks: bottlenecks, compression one half, no biases (chapter 04)."""
-    return dict(
-        growth_rate=growth_rate,
-        blocks=blocks,
-        initial_channels=2 * growth_rate,
-        bottleneck_width=4,
-        compression=0.5,
-        use_bias=False,
-    )
-
-
-densenet_spec = {
-    121: imagenet_spec(32, 6, 12, 24, 16),
-    161: imagenet_spec(48, 6, 12, 36, 24),
-    169: imagenet_spec(32, 6, 12, 32, 32),
-    201: imagenet_spec(32, 6, 12, 48, 32),
-    264: imagenet_spec(32, 6, 12, 64, 48),
-}
 
 
 class DenseNet(d2l.Classifier):
     """The whole network of a spec (chapter 04).
 
     Maps images `(batch, channel, height, width)` to logits `(batch, num_classes)`. Pooling
-    before the classifier is global, so the network takes images of any side from 29 pixels up.
-    `lr` is the learning rate that `d2l.Classifier` trains with.
+    before the classifier is global, so the network takes images of any side that can be halved
+    often enough: 29 pixels or more with the ImageNet stem and four blocks. `lr` is the learning
+    rate that `d2l.Classifier` trains with. Raises `ValueError` for a bad spec.
     """
 
     def __init__(self, spec: dict, num_classes: int = 10, lr: float = 0.1):
         super().__init__()
         self.save_hyperparameters()
-        use_bias = spec["use_bias"]
-        make_layer = partial(conv_block, use_bias=use_bias)
+        check_spec(spec)
+        options = {name: spec[name] for name in ("use_bias", "activation")}
+        make_layer = partial(conv_block, drop_rate=spec["drop_rate"], **options)
         if spec["bottleneck_width"]:
-            make_layer = partial(bottleneck_block, width=spec["bottleneck_width"], use_bias=use_bias)
+            make_layer = partial(bottleneck_block, width=spec["bottleneck_width"], **make_layer.keywords)
         num_channels = spec["initial_channels"]
         self.net = nn.HybridSequential()
-        self.net.add(stem(num_channels, use_bias))
+        self.net.add(stem(num_channels, kind=spec["stem"], **options))
         for i, num_layers in enumerate(spec["blocks"]):
             if i > 0:
                 num_channels = int(num_channels * spec["compression"])
-                self.net.add(transition_block(num_channels, use_bias))
+                self.net.add(transition_block(num_channels, pooling=spec["pooling"], **options))
             self.net.add(DenseBlock(num_layers, spec["growth_rate"], make_layer))
             num_channels += num_layers * spec["growth_rate"]
-        self.net.add(head(num_classes))
+        self.net.add(head(num_classes, spec["activation"]))
         self.net.initialize(init.MSRAPrelu("in", slope=0))

@@ -1,7 +1,19 @@
-"""Shapes and counts read off a real network (chapters 02 to 06)."""
+"""Shapes and counts read off a real network by running it (chapters 02 to 11).
+
+`utils.cost` says the same by arithmetic.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
 
 import pandas
 from mxnet import gluon, np
+from mxnet.gluon import nn
+
+from utils.cost import Layer
+from utils.densenet import DenseBlock
 
 
 def parameter_count(net: gluon.Block, trainable: bool = True) -> int:
@@ -19,13 +31,84 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
     Runs the layers one after the other on zeros of `input_shape`, `(batch, channel, height, width)`.
     """
-    device = next(iter(net.collect_params().values())).list_ctx()[0]
-    X = np.zeros(input_shape, ctx=device)
+    X = np.zeros(input_shape, ctx=device_of(net))
     rows = []
     for layer in getattr(net, "net", net):
         X = layer(X)
         rows.append((layer_name(layer), X.shape, f"{parameter_count(layer):,}"))
     return pandas.DataFrame(rows, columns=["layer", "output shape", "parameters"])
+
+
+def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFrame:
+    """Each single layer of a sequential network, in the order in which it runs (chapter 07).
+
+    The columns are those of `cost.Layer`, but for the memory. Runs the network on zeros of
+    `input_shape`, `(batch, channel, height, width)`; a concatenation in a `DenseBlock` is a layer, too.
+    """
+    rows, handles = [], []
+
+    def watch(block: gluon.Block, stage: str, prefix: str) -> None:
+        if isinstance(block, DenseBlock):
+            for number, layer in enumerate(block.layers, 1):
+                watch(layer, stage, f"{number} ")
+                joined = (stage, f"{number} concatenation")
+                if number < len(block.layers):
+                    following = block.layers[number]
+                    hook = following.register_forward_pre_hook(lambda _, read, at=joined: rows.append(row(at, read[0])))
+                else:
+                    hook = block.register_forward_hook(lambda _, read, made, at=joined: rows.append(row(at, made)))
+                handles.append(hook)
+        elif block._children:
+            for child in block._children.values():
+                watch(child, stage, prefix)
+        else:
+            at = (stage, prefix + layer_name(block))
+            handles.append(block.register_forward_hook(lambda self, read, made: rows.append(row(at, made, self))))
+
+    stages = Counter()
+    for block in getattr(net, "net", net):
+        stage = layer_name(block).replace("DenseBlock", "block")
+        stages[stage] += 1
+        watch(block, f"{stage} {stages[stage]}" if stage in ("block", "transition") else stage, "")
+    with imperative(net):
+        net(np.zeros(input_shape, ctx=device_of(net)))
+    for handle in handles:
+        handle.detach()
+    return pandas.DataFrame(rows, columns=Layer._fields[:6])
+
+
+def row(at: tuple[str, str], made: np.ndarray, layer: gluon.Block | None = None) -> tuple:
+    """What a layer made, and what it cost; a concatenation, which is no Gluon layer, costs nothing."""
+    if layer is None:
+        return *at, made.shape, 0, 0, 0
+    trained = parameter_count(layer)
+    weight = layer.weight.shape if isinstance(layer, nn.Conv2D | nn.Dense) else None
+    adds = made.size * prod(weight[1:]) if weight else 0
+    return *at, made.shape, trained, parameter_count(layer, trainable=False) - trained, adds
+
+
+def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
+    """Multiply-adds of all convolutions and linear layers on a batch of `input_shape` (chapter 07)."""
+    return int(layer_table(net, input_shape)["multiply_adds"].sum())
+
+
+@contextmanager
+def imperative(net: gluon.Block) -> Iterator[None]:
+    """Let a hybridized network run layer by layer for a while: as one graph, it has no layers to watch."""
+    active = []
+    net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
+    for block in active:
+        block._active = False
+    try:
+        yield
+    finally:
+        for block in active:
+            block._active = True
+
+
+def device_of(net: gluon.Block):
+    """Where the parameters of an initialised network are."""
+    return next(iter(net.collect_params().values())).list_ctx()[0]
 
 
 def layer_name(layer: gluon.Block) -> str:

@@ -1,0 +1,185 @@
+"""What a DenseNet costs, by arithmetic alone: shapes, parameters, multiply-adds, memory (chapters 07 to 09).
+
+`python -m utils.cost 121 --side 224` prints the table. `utils.measure` reads the same off a real network.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from math import prod
+from typing import NamedTuple
+
+from utils.spec import check_size, check_spec, densenet_spec
+
+BYTES_PER_NUMBER = 4
+
+
+class Layer(NamedTuple):
+    """One row of the table; sums over several layers have the same form.
+
+    `output_shape` is `(batch, channel, height, width)`, or `(batch, class)` at the end. `parameters`
+    are trained by a gradient, `running_statistics` are BatchNorm's means and variances.
+    `multiply_adds` are those of convolutions and linear layers, for the whole batch.
+    `activation_bytes` are what the layer makes and the backward pass needs again.
+    """
+
+    stage: str
+    layer: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    running_statistics: int
+    multiply_adds: int
+    activation_bytes: int
+
+
+def layers(spec: dict, side: int, channels: int = 3, num_classes: int = 1000, batch: int = 1) -> list[Layer]:
+    """Every layer of the network of `spec`, in the order of the forward pass (chapter 07).
+
+    The input has the shape `(batch, channels, side, side)`. Raises `ValueError` for a bad spec, for
+    sizes that are no whole numbers above zero, and for a side that cannot be halved often enough.
+    """
+    check_spec(spec)
+    for name, size in dict(side=side, channels=channels, num_classes=num_classes, batch=batch).items():
+        check_size(name, size)
+    num_halvings = len(spec["blocks"]) - 1
+    smallest = 4 * (2**num_halvings - 1) + 1 if spec["stem"] == "imagenet" else 2**num_halvings
+    if side < smallest:
+        raise ValueError(f"A side of {side} pixels cannot be halved often enough: take at least {smallest}.")
+    walk = Walk(spec, batch, channels, side)
+    walk.stem()
+    for number, num_layers in enumerate(spec["blocks"], 1):
+        if number > 1:
+            walk.transition(number - 1)
+        walk.dense_block(number, num_layers)
+    walk.head(num_classes)
+    return walk.layers
+
+
+class Walk:
+    """Goes through a network from input to output, and knows the shape that the next layer reads.
+
+    `kept` is how many numbers the backward pass keeps for each number of a layer's output. A convolution,
+    BatchNorm and pooling need what they read, ReLU needs what it wrote, which it writes over what
+    it read. Concatenation needs nothing, but makes a new copy of all channels for the next BatchNorm.
+    """
+
+    def __init__(self, spec: dict, batch: int, channels: int, side: int):
+        self.spec, self.batch, self.channels, self.side = spec, batch, channels, side
+        self.stage, self.number, self.layers = "", "", []
+
+    def stem(self) -> None:
+        self.stage = "stem"
+        if self.spec["stem"] == "cifar":
+            self.convolution(self.spec["initial_channels"], 3)
+            return
+        self.convolution(self.spec["initial_channels"], 7, stride=2)
+        self.normalise_and_activate()
+        self.side = (self.side + 1) // 2
+        # MXNet notes for each maximum where it was found.
+        self.row("MaxPool2D 3x3", kept=2)
+
+    def dense_block(self, number: int, num_layers: int) -> None:
+        self.stage = f"block {number}"
+        growth_rate, width = self.spec["growth_rate"], self.spec["bottleneck_width"]
+        for layer in range(1, num_layers + 1):
+            self.number, num_read = f"{layer} ", self.channels
+            if width:
+                self.normalise_and_activate()
+                self.convolution(width * growth_rate, 1)
+            self.normalise_and_activate()
+            self.convolution(growth_rate, 3, kept=0)
+            if self.spec["drop_rate"]:
+                self.row("Dropout", kept=1)
+            self.channels = num_read + growth_rate
+            self.row("concatenation", kept=1)
+        self.number = ""
+
+    def transition(self, number: int) -> None:
+        self.stage = f"transition {number}"
+        self.normalise_and_activate()
+        self.convolution(int(self.channels * self.spec["compression"]), 1)
+        self.side //= 2
+        if self.spec["pooling"] == "max":
+            self.row("MaxPool2D 2x2", kept=2)
+        else:
+            self.row("AvgPool2D 2x2", kept=1)
+
+    def head(self, num_classes: int) -> None:
+        self.stage = "head"
+        self.normalise_and_activate()
+        self.side = 1
+        self.row("GlobalAvgPool2D", kept=1)
+        weights = self.channels * num_classes
+        shape = (self.batch, num_classes)
+        self.layers.append(Layer("head", "Dense", shape, weights + num_classes, 0, weights * self.batch, 0))
+
+    def normalise_and_activate(self) -> None:
+        is_leaky = self.spec["activation"] == "leaky_relu"
+        self.row("BatchNorm", kept=is_leaky, parameters=2 * self.channels, running_statistics=2 * self.channels)
+        self.row("LeakyReLU" if is_leaky else "Activation", kept=1)
+
+    def convolution(self, channels: int, window: int, stride: int = 1, kept: int = 1) -> None:
+        weights = channels * self.channels * window**2
+        self.channels, self.side = channels, (self.side - 1) // stride + 1
+        parameters = weights + channels * self.spec["use_bias"]
+        multiply_adds = weights * self.side**2 * self.batch
+        self.row(f"Conv2D {window}x{window}", kept, parameters, multiply_adds=multiply_adds)
+
+    def row(
+        self, name: str, kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
+    ) -> None:
+        shape = (self.batch, self.channels, self.side, self.side)
+        activation_bytes = BYTES_PER_NUMBER * kept * prod(shape)
+        counts = (parameters, running_statistics, multiply_adds, activation_bytes)
+        self.layers.append(Layer(self.stage, self.number + name, shape, *counts))
+
+
+def total(layers: Iterable[Layer], stage: str = "all") -> Layer:
+    """The sum of the layers, with the last one's output shape."""
+    layers = list(layers)
+    sums = (sum(counts) for counts in zip(*(layer[3:] for layer in layers), strict=True))
+    return Layer(stage, "", layers[-1].output_shape, *sums)
+
+
+def by_stage(layers: Iterable[Layer]) -> list[Layer]:
+    """The sum of each stage: stem, blocks, transitions, head."""
+    return [total(group, stage) for stage, group in groupby(layers, key=lambda layer: layer.stage)]
+
+
+def as_text(layers: Iterable[Layer]) -> str:
+    """The rows as a table in plain text, columns aligned."""
+    rows = [[name.replace("_", " ") for name in Layer._fields]]
+    rows += [[layer.stage, layer.layer, str(layer.output_shape), *(f"{n:,}" for n in layer[3:])] for layer in layers]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = "{:{}}  {:{}}  {:{}}"
+    lines = (
+        left.format(*(part for pair in zip(row[:3], widths, strict=False) for part in pair))
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True))
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    networks = {str(name): spec for name, spec in densenet_spec.items()}
+    parser = argparse.ArgumentParser(prog="python -m utils.cost", description="What a DenseNet costs, layer by layer.")
+    parser.add_argument("network", choices=networks, help="a DenseNet of the paper")
+    parser.add_argument("--side", type=int, help="pixels of the input's side; 224, or 32 for a CIFAR network")
+    parser.add_argument("--batch", type=int, default=1, help="images at once; 1")
+    parser.add_argument("--channels", type=int, default=3, help="channels of an image; 3")
+    parser.add_argument("--classes", type=int, help="1000, or 10 for a CIFAR network")
+    given = parser.parse_args()
+    spec = networks[given.network]
+    side, num_classes = (224, 1000) if spec["stem"] == "imagenet" else (32, 10)
+    side = side if given.side is None else given.side
+    num_classes = num_classes if given.classes is None else given.classes
+    try:
+        rows = layers(spec, side, given.channels, num_classes, given.batch)
+    except ValueError as error:
+        sys.exit(str(error))
+    print(as_text(rows), as_text([*by_stage(rows), total(rows)]), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What tells one DenseNet from another: its spec, a dictionary of sizes and choices (chapters 04 and 09).
+
+Every definition here but `check_spec` is printed in a chapter, word for word but for its docstring.
+"""
+
+from numbers import Integral
+
+
+def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
+    """The recipe of the published ImageNet networks: bottlenecks, compression one half, no biases (chapter 04).
+
+    Source: Huang et al. 2017, table 1.
+    """
+    return dict(
+        stem="imagenet",
+        initial_channels=2 * growth_rate,
+        blocks=blocks,
+        growth_rate=growth_rate,
+        bottleneck_width=4,
+        compression=0.5,
+        use_bias=False,
+        activation="relu",
+        pooling="average",
+        drop_rate=0,
+    )
+
+
+densenet_spec = {
+    121: imagenet_spec(32, 6, 12, 24, 16),
+    161: imagenet_spec(48, 6, 12, 36, 24),
+    169: imagenet_spec(32, 6, 12, 32, 32),
+    201: imagenet_spec(32, 6, 12, 48, 32),
+    264: imagenet_spec(32, 6, 12, 64, 48),
+}
+
+
+def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> dict:
+    """The recipe of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 09).
+
+    `depth` counts layers with weights: the stem's, the transitions' and the classifier, which are
+    four, and one for each layer of a block, or two with bottlenecks.
+    Source: Huang et al. 2017, section 3, "Implementation Details".
+    """
+    num_layers = (depth - 4) // (6 if bottleneck else 3)
+    spec = imagenet_spec(growth_rate, num_layers, num_layers, num_layers) | dict(stem="cifar")
+    return spec if bottleneck else spec | dict(initial_channels=16, bottleneck_width=None, compression=1)
+
+
+densenet_spec |= {
+    "40-12": cifar_spec(40, 12),
+    "100-12": cifar_spec(100, 12),
+    "100-24": cifar_spec(100, 24),
+    "BC-100-12": cifar_spec(100, 12, bottleneck=True),
+    "BC-250-24": cifar_spec(250, 24, bottleneck=True),
+    "BC-190-40": cifar_spec(190, 40, bottleneck=True),
+}
+
+CHOICES = {
+    "stem": ("imagenet", "cifar"),
+    "activation": ("relu", "leaky_relu"),
+    "pooling": ("average", "max"),
+    "use_bias": (False, True),
+}
+
+
+def check_spec(spec: dict) -> None:
+    """Raise `ValueError`, in a sentence that says what to change, if no network can be built from `spec`."""
+    expected = set(densenet_spec[121])
+    if wrong := expected ^ set(spec):
+        name = min(wrong)
+        raise ValueError(f"The spec {'lacks' if name in expected else 'has an unknown key,'} {name!r}.")
+    for name in ("growth_rate", "initial_channels"):
+        check_size(name, spec[name])
+    if not isinstance(spec["blocks"], tuple | list) or not spec["blocks"]:
+        raise ValueError(f"blocks must be a tuple of one or more numbers of layers, and is {spec['blocks']!r}.")
+    for num_layers in spec["blocks"]:
+        check_size("each of blocks", num_layers)
+    if spec["bottleneck_width"] is not None:
+        check_size("bottleneck_width, unless it is None,", spec["bottleneck_width"])
+    if not 0 < spec["compression"] <= 1:
+        raise ValueError(f"compression must be above 0 and at most 1, and is {spec['compression']!r}.")
+    if not 0 <= spec["drop_rate"] < 1:
+        raise ValueError(f"drop_rate must be at least 0 and below 1, and is {spec['drop_rate']!r}.")
+    for name, choices in CHOICES.items():
+        if spec[name] not in choices:
+            raise ValueError(f"{name} must be {choices[0]!r} or {choices[1]!r}, and is {spec[name]!r}.")
+    num_channels = spec["initial_channels"]
+    for block, num_layers in enumerate(spec["blocks"][:-1], 1):
+        num_channels += num_layers * spec["growth_rate"]
+        if int(num_channels * spec["compression"]) == 0:
+            raise ValueError(
+                f"compression {spec['compression']} leaves none of the {num_channels} channels of block {block}: "
+                "raise the compression."
+            )
+        num_channels = int(num_channels * spec["compression"])
+
+
+def check_size(name: str, value: object) -> None:
+    """Raise `ValueError` unless `value` is a whole number above zero."""
+    if not isinstance(value, Integral) or value <= 0:
+        raise ValueError(f"{name} must be a whole number above 0, and is {value!r}.")
