@@ -23,8 +23,8 @@ notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=0
 lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
-bench: .venv/installed  ## measure side by side, half an hour; the status page shows the tables
-	@for question in loader training seeds; do \
+bench: .venv/installed  ## measure side by side, an hour and a half; the status page shows the tables
+	@for question in loader training seeds family variants; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 

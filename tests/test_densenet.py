@@ -2,8 +2,16 @@
 
 # Before mxnet, which reads the number of threads when it is imported.
 from utils import runtime
-from utils.densenet import DenseBlock, DenseNet, bottleneck_block, densenet_spec, transition_block
-from utils.measure import parameter_count
+from utils.densenet import (
+    DenseBlock,
+    DenseNet,
+    activations,
+    bottleneck_block,
+    densenet_spec,
+    stem,
+    transition_block,
+)
+from utils.measure import parameter_count, shape_table
 
 # isort: split
 from functools import partial
@@ -25,8 +33,12 @@ def numpy_interface():
 
 
 def small_spec(initial_channels=16, growth_rate=8, bottleneck_width=None):
-    spec = dict(growth_rate=growth_rate, initial_channels=initial_channels, bottleneck_width=bottleneck_width)
-    return spec | dict(blocks=(2, 2), compression=0.5, use_bias=False)
+    sizes = dict(growth_rate=growth_rate, initial_channels=initial_channels, bottleneck_width=bottleneck_width)
+    return densenet_spec[121] | sizes | dict(blocks=(2, 2))
+
+
+def number_of(block, kind):
+    return isinstance(block, kind) + sum(number_of(child, kind) for child in block._children.values())
 
 
 # Shapes
@@ -98,6 +110,22 @@ def test_one_network_takes_images_of_many_sizes(height, width):
     assert net(np.zeros((2, 1, height, width))).shape == (2, 7)
 
 
+@pytest.mark.parametrize("height, width", [(32, 32), (9, 7), (1, 1)])
+def test_the_cifar_stem_keeps_height_and_width(height, width):
+    block = stem(16, kind="cifar")
+    block.initialize()
+    assert block(np.zeros((2, 3, height, width))).shape == (2, 16, height, width)
+
+
+def test_the_cifar_network_halves_the_side_in_its_transitions_only():
+    X = np.zeros((1, 3, 32, 32))
+    shapes = []
+    for layer in DenseNet(densenet_spec["40-12"]).net[:6]:
+        X = layer(X)
+        shapes.append(f"{X.shape[1]}@{X.shape[2]}")
+    assert shapes == ["16@32", "160@32", "160@16", "304@16", "304@8", "448@8"]
+
+
 # Counts
 
 
@@ -112,6 +140,12 @@ def test_one_network_takes_images_of_many_sizes(height, width):
         pytest.param(densenet_spec[264], 1000, 3, 33_337_704, 33_736_232, id="264"),
         pytest.param(PLAIN_121, 10, 1, 9_850_890, None, id="121 without bottlenecks"),
         pytest.param(PLAIN_4444, 10, 1, 758_226, None, id="4-4-4-4 without bottlenecks"),
+        pytest.param(densenet_spec["40-12"], 10, 3, 1_019_722, None, id="40-12"),
+        pytest.param(densenet_spec["100-12"], 10, 3, 6_979_642, None, id="100-12"),
+        pytest.param(densenet_spec["100-24"], 10, 3, 27_249_082, None, id="100-24"),
+        pytest.param(densenet_spec["BC-100-12"], 10, 3, 769_162, None, id="BC-100-12"),
+        pytest.param(densenet_spec["BC-250-24"], 10, 3, 15_324_406, None, id="BC-250-24"),
+        pytest.param(densenet_spec["BC-190-40"], 10, 3, 25_624_430, None, id="BC-190-40"),
     ],
 )
 def test_parameters_are_as_many_as_published(spec, num_classes, channels, trainable, total):
@@ -122,24 +156,88 @@ def test_parameters_are_as_many_as_published(spec, num_classes, channels, traina
         assert parameter_count(net, trainable=False) == total
 
 
-def weighted_layers(block):
-    own = isinstance(block, nn.Conv2D | nn.Dense)
-    return own + sum(weighted_layers(child) for child in block._children.values())
-
-
 # The paper's DenseNet-264 has 265 by its own table 1.
-@pytest.mark.parametrize("name, number", [(121, 121), (161, 161), (169, 169), (201, 201), (264, 265)])
+@pytest.mark.parametrize(
+    "name, number",
+    [
+        *((121, 121), (161, 161), (169, 169), (201, 201), (264, 265)),
+        *(("40-12", 40), ("100-12", 100), ("100-24", 100), ("BC-100-12", 100), ("BC-250-24", 250), ("BC-190-40", 190)),
+    ],
+)
 def test_a_network_is_named_for_its_number_of_weighted_layers(name, number):
-    assert weighted_layers(DenseNet(densenet_spec[name])) == number
+    assert number_of(DenseNet(densenet_spec[name]), nn.Conv2D | nn.Dense) == number
+
+
+# Variants
+
+
+CHOSEN = (nn.Activation, nn.LeakyReLU, nn.AvgPool2D, nn.MaxPool2D, nn.Dropout)
+
+
+# Activations are in the stem, four layers (twice with bottlenecks), the transition and the head,
+# poolings in the stem (always maximum) and the transition, dropout in the four layers.
+@pytest.mark.parametrize(
+    "choices, expected",
+    [
+        (dict(), (7, 0, 1, 1, 0)),
+        (dict(activation="leaky_relu"), (0, 7, 1, 1, 0)),
+        (dict(pooling="max"), (7, 0, 0, 2, 0)),
+        (dict(drop_rate=0.2), (7, 0, 1, 1, 4)),
+        (dict(activation="leaky_relu", bottleneck_width=4), (0, 11, 1, 1, 0)),
+        (dict(drop_rate=0.2, bottleneck_width=4), (11, 0, 1, 1, 4)),
+    ],
+)
+def test_a_variant_is_everywhere_in_the_network(choices, expected):
+    net = DenseNet(small_spec() | choices)
+    assert tuple(number_of(net, kind) for kind in CHOSEN) == expected
+
+
+def test_a_leaky_relu_lets_a_fifth_of_a_negative_number_pass():
+    numpy.testing.assert_allclose(
+        activations["leaky_relu"]()(np.array([-1.0, 0, 2])).asnumpy(), [-0.2, 0, 2], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("choices", [dict(activation="leaky_relu"), dict(pooling="max"), dict(drop_rate=0.2)])
+def test_a_variant_changes_no_shape_and_no_count(choices):
+    variant, usual = (shape_table(DenseNet(spec), (1, 1, 45, 45)) for spec in (small_spec() | choices, small_spec()))
+    assert variant.equals(usual)
+
+
+def outputs_of_two_passes(drop_rate, mode):
+    net = DenseNet(small_spec() | dict(drop_rate=drop_rate))
+    X = np.random.uniform(size=(4, 1, 32, 32))
+    with mode():
+        return net(X), net(X)
+
+
+def test_dropout_acts_in_training_only():
+    first, second = outputs_of_two_passes(0.2, autograd.train_mode)
+    assert (first != second).any()
+    first, second = outputs_of_two_passes(0.2, autograd.predict_mode)
+    assert (first == second).all()
+
+
+def test_without_a_drop_rate_nothing_is_dropped():
+    assert number_of(DenseNet(small_spec()), nn.Dropout) == 0
+    first, second = outputs_of_two_passes(0, autograd.train_mode)
+    assert (first == second).all()
 
 
 # Running it
 
 
 @pytest.mark.parametrize("mode", [autograd.predict_mode, autograd.train_mode])
-@pytest.mark.parametrize("bottleneck_width", [None, 4])
-def test_hybridized_and_imperative_networks_give_the_same_output(mode, bottleneck_width):
-    net = DenseNet(small_spec(bottleneck_width=bottleneck_width))
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(small_spec(), id="plain"),
+        pytest.param(small_spec(bottleneck_width=4), id="bottlenecks"),
+        pytest.param(small_spec() | dict(stem="cifar", activation="leaky_relu", pooling="max"), id="variants"),
+    ],
+)
+def test_hybridized_and_imperative_networks_give_the_same_output(mode, spec):
+    net = DenseNet(spec)
     X = np.random.uniform(size=(4, 1, 32, 32))
     with mode():
         expected = net(X).asnumpy()
@@ -166,8 +264,9 @@ def test_every_width_can_be_trained(initial_channels, growth_rate):
             assert gradient.any(), name
 
 
-def test_densenet_121_computes_what_gluons_own_does():
-    net = DenseNet(densenet_spec[121], num_classes=1000)
+@pytest.mark.parametrize("depth", [121, 161, 169, 201])
+def test_an_imagenet_network_computes_what_gluons_own_does(depth):
+    net = DenseNet(densenet_spec[depth], num_classes=1000)
     random = numpy.random.RandomState(0)
     X = random.uniform(size=(1, 3, 224, 224)).astype("float32")
     net(np.array(X))
@@ -183,7 +282,7 @@ def test_densenet_121_computes_what_gluons_own_does():
 
     # Gluon's own is written for the legacy arrays, from before the NumPy interface.
     with mx.util.np_array(False), mx.util.np_shape(False):
-        other = vision.densenet121(pretrained=False)
+        other = getattr(vision, f"densenet{depth}")(pretrained=False)
         other.initialize()
         other(mx.nd.array(X))
         parameters = list(other.collect_params().values())

@@ -2,9 +2,12 @@
 
 # Before mxnet, which reads the number of threads when it is imported.
 from utils import measure, runtime
-from utils.densenet import DenseNet, densenet_spec
+from utils.densenet import DenseBlock, DenseNet, densenet_spec
 
 # isort: split
+from functools import partial
+
+import mxnet as mx
 import pytest
 from mxnet import gluon, np
 from mxnet.gluon import nn
@@ -19,6 +22,28 @@ def settled(net, *shape):
     net.initialize()
     net(np.zeros(shape))
     return net
+
+
+def sequence(*layers):
+    net = nn.HybridSequential()
+    net.add(*layers)
+    return net
+
+
+def all_blocks(net):
+    blocks = []
+    net.apply(blocks.append)
+    return blocks
+
+
+def number_of_hooks(net):
+    return sum(len(block._forward_hooks) + len(block._forward_pre_hooks) for block in all_blocks(net))
+
+
+SMALL = densenet_spec[121] | dict(blocks=(2, 1), growth_rate=8, initial_channels=16, bottleneck_width=None)
+
+
+# Parameters
 
 
 @pytest.mark.parametrize("use_bias, expected", [(False, 10 * 4 * 3 * 5), (True, 10 * 4 * 3 * 5 + 10)])
@@ -44,11 +69,11 @@ def test_a_network_that_has_not_run_has_no_count():
         measure.parameter_count(DenseNet(densenet_spec[121]))
 
 
+# Stages
+
+
 def test_the_table_of_a_small_densenet():
-    spec = dict(
-        growth_rate=8, blocks=(2, 1), initial_channels=16, bottleneck_width=None, compression=0.5, use_bias=False
-    )
-    net = DenseNet(spec, num_classes=5)
+    net = DenseNet(SMALL, num_classes=5)
     table = measure.shape_table(net, (2, 3, 32, 32))
     assert list(table.columns) == ["layer", "output shape", "parameters"]
     assert table.values.tolist() == [
@@ -62,10 +87,95 @@ def test_the_table_of_a_small_densenet():
 
 
 def test_single_layers_are_listed_by_kind_and_window():
-    net = nn.HybridSequential()
-    net.add(nn.Conv2D(4, kernel_size=(3, 5)), nn.BatchNorm(), nn.MaxPool2D(2), nn.GlobalAvgPool2D(), nn.Dense(3))
+    net = sequence(nn.Conv2D(4, (3, 5)), nn.BatchNorm(), nn.MaxPool2D(2), nn.GlobalAvgPool2D(), nn.Dense(3))
     net.initialize()
     table = measure.shape_table(net, (1, 1, 9, 9))
     assert table["layer"].tolist() == ["Conv2D 3x5", "BatchNorm", "MaxPool2D 2x2", "GlobalAvgPool2D", "Dense"]
     assert table["output shape"].tolist() == [(1, 4, 7, 5), (1, 4, 7, 5), (1, 4, 3, 2), (1, 4, 1, 1), (1, 3)]
     assert table["parameters"].tolist() == ["64", "8", "0", "0", "15"]
+
+
+# Single layers
+
+
+def test_the_table_of_each_layer_of_a_small_network():
+    net = sequence(nn.Conv2D(4, kernel_size=3, padding=1), DenseBlock(2, 3), nn.GlobalAvgPool2D(), nn.Dense(5))
+    net.initialize()
+    table = measure.layer_table(net, (2, 1, 6, 8))
+    assert list(table.columns) == [
+        *("stage", "layer", "output_shape", "parameters", "running_statistics", "multiply_adds")
+    ]
+    places = 2 * 6 * 8
+    assert table.values.tolist() == [
+        ["Conv2D 3x3", "Conv2D 3x3", (2, 4, 6, 8), 1 * 4 * 9 + 4, 0, places * 1 * 4 * 9],
+        ["block 1", "1 BatchNorm", (2, 4, 6, 8), 8, 8, 0],
+        ["block 1", "1 Activation", (2, 4, 6, 8), 0, 0, 0],
+        ["block 1", "1 Conv2D 3x3", (2, 3, 6, 8), 4 * 3 * 9 + 3, 0, places * 4 * 3 * 9],
+        ["block 1", "1 concatenation", (2, 4 + 3, 6, 8), 0, 0, 0],
+        ["block 1", "2 BatchNorm", (2, 7, 6, 8), 14, 14, 0],
+        ["block 1", "2 Activation", (2, 7, 6, 8), 0, 0, 0],
+        ["block 1", "2 Conv2D 3x3", (2, 3, 6, 8), 7 * 3 * 9 + 3, 0, places * 7 * 3 * 9],
+        ["block 1", "2 concatenation", (2, 7 + 3, 6, 8), 0, 0, 0],
+        ["GlobalAvgPool2D", "GlobalAvgPool2D", (2, 10, 1, 1), 0, 0, 0],
+        ["Dense", "Dense", (2, 5), 10 * 5 + 5, 0, 2 * 10 * 5],
+    ]
+
+
+def test_the_stages_of_a_densenet_are_told_apart():
+    table = measure.layer_table(DenseNet(SMALL), (1, 3, 32, 32))
+    stages = table["stage"].drop_duplicates().tolist()
+    assert stages == ["stem", "block 1", "transition 1", "block 2", "head"]
+
+
+@pytest.mark.parametrize(
+    "layer, shape, expected",
+    [
+        (partial(nn.Conv2D, 10, kernel_size=(3, 5)), (1, 4, 8, 8), 10 * 4 * 3 * 5 * 6 * 4),
+        (partial(nn.Conv2D, 10, kernel_size=3, strides=2, padding=1), (2, 4, 8, 7), 10 * 4 * 3 * 3 * 2 * 4 * 4),
+        (partial(nn.Conv2D, 10, kernel_size=1, groups=2), (1, 4, 8, 8), 10 * 2 * 8 * 8),
+        (partial(nn.Dense, 10), (3, 4, 2, 2), 3 * 16 * 10),
+        (partial(nn.Dense, 10, use_bias=False), (3, 16), 3 * 16 * 10),
+        (nn.BatchNorm, (1, 4, 8, 8), 0),
+    ],
+)
+def test_multiply_adds_are_the_weights_times_the_places_they_are_used_at(layer, shape, expected):
+    assert measure.multiply_adds(sequence(settled(layer(), *shape)), shape) == expected
+
+
+def test_a_hybridized_network_measures_the_same_and_stays_hybridized():
+    net = DenseNet(SMALL)
+    expected = measure.layer_table(net, (2, 3, 32, 32))
+    net.hybridize()
+    X = np.random.uniform(size=(2, 3, 32, 32))
+    output = net(X)
+    active = [getattr(block, "_active", None) for block in all_blocks(net)]
+    assert measure.layer_table(net, (2, 3, 32, 32)).equals(expected)
+    assert net.net._active
+    assert [getattr(block, "_active", None) for block in all_blocks(net)] == active
+    assert (net(X) == output).all()
+
+
+def test_measuring_leaves_no_hooks_behind():
+    net = DenseNet(SMALL)
+    first = measure.layer_table(net, (2, 3, 32, 32))
+    assert number_of_hooks(net) == 0
+    assert measure.layer_table(net, (2, 3, 32, 32)).equals(first)
+
+
+def test_measuring_that_fails_leaves_no_hooks_behind_and_the_network_hybridized():
+    net = DenseNet(SMALL)
+    net(np.zeros((1, 3, 32, 32)))
+    net.hybridize()
+    with pytest.raises(mx.MXNetError):
+        measure.layer_table(net, (1, 1, 32, 32))
+    assert net.net._active
+    assert number_of_hooks(net) == 0
+
+
+def test_throughput_trains_the_network_and_counts_images():
+    net = DenseNet(densenet_spec["40-12"] | dict(blocks=(1, 1)))
+    X, y = np.random.uniform(size=(4, 1, 8, 8)), np.array([0, 1, 2, 3])
+    net(X)
+    before = net.net[0][0].weight.data().copy()
+    assert measure.throughput(net, X, y, num_steps=2) > 0
+    assert (net.net[0][0].weight.data() != before).any()

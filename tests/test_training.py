@@ -4,6 +4,7 @@
 from utils import plots, runtime, training
 from utils.data import Batches
 from utils.densenet import DenseNet
+from utils.spec import imagenet_spec
 from utils.training import Trainer, accuracy, one_cycle, predict
 
 # isort: split
@@ -18,7 +19,7 @@ import pytest
 from d2l import mxnet as d2l
 from mxnet import autograd, gluon, np
 
-SPEC = dict(growth_rate=8, blocks=(2, 2), initial_channels=16, bottleneck_width=None, compression=0.5, use_bias=False)
+SPEC = imagenet_spec(8, 2, 2) | dict(bottleneck_width=None)
 
 
 class Textures(d2l.DataModule):

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from itertools import groupby
@@ -21,7 +22,8 @@ class Layer(NamedTuple):
     `output_shape` is `(batch, channel, height, width)`, or `(batch, class)` at the end. `parameters`
     are trained by a gradient, `running_statistics` are BatchNorm's means and variances.
     `multiply_adds` are those of convolutions and linear layers, for the whole batch.
-    `activation_bytes` are what the layer makes and the backward pass needs again.
+    `activation_bytes` are what the layer makes and the backward pass needs again. BatchNorm's means
+    and variances of the batch are left out: as many numbers as it has running statistics.
     """
 
     stage: str
@@ -170,6 +172,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3, help="channels of an image; 3")
     parser.add_argument("--classes", type=int, help="1000, or 10 for a CIFAR network")
     given = parser.parse_args()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly under `| head`
     spec = networks[given.network]
     side, num_classes = (224, 1000) if spec["stem"] == "imagenet" else (32, 10)
     side = side if given.side is None else given.side

@@ -3,13 +3,15 @@
 `utils.cost` says the same by arithmetic.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 
 import pandas
-from mxnet import gluon, np
+from d2l import mxnet as d2l
+from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 from utils.cost import Layer
@@ -40,7 +42,7 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
 
 def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFrame:
-    """Each single layer of a sequential network, in the order in which it runs (chapter 07).
+    """Each single layer of a network, in the order in which it runs (chapter 07).
 
     The columns are those of `cost.Layer`, but for the memory. Runs the network on zeros of
     `input_shape`, `(batch, channel, height, width)`; a concatenation in a `DenseBlock` is a layer, too.
@@ -66,14 +68,17 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
             handles.append(block.register_forward_hook(lambda self, read, made: rows.append(row(at, made, self))))
 
     stages = Counter()
-    for block in getattr(net, "net", net):
-        stage = layer_name(block).replace("DenseBlock", "block")
+    whole = getattr(net, "net", net)
+    for block in whole if isinstance(whole, nn.HybridSequential) else [whole]:
+        stage = "block" if isinstance(block, DenseBlock) else layer_name(block)
         stages[stage] += 1
         watch(block, f"{stage} {stages[stage]}" if stage in ("block", "transition") else stage, "")
-    with imperative(net):
-        net(np.zeros(input_shape, ctx=device_of(net)))
-    for handle in handles:
-        handle.detach()
+    try:
+        with imperative(net):
+            net(np.zeros(input_shape, ctx=device_of(net)))
+    finally:
+        for handle in handles:
+            handle.detach()
     return pandas.DataFrame(rows, columns=Layer._fields[:6])
 
 
@@ -90,6 +95,26 @@ def row(at: tuple[str, str], made: np.ndarray, layer: gluon.Block | None = None)
 def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
     """Multiply-adds of all convolutions and linear layers on a batch of `input_shape` (chapter 07)."""
     return int(layer_table(net, input_shape)["multiply_adds"].sum())
+
+
+def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 10) -> float:
+    """Images a second in training, measured by training `model` for some steps on one batch (chapter 09).
+
+    Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes.
+    """
+    model.collect_params().reset_ctx(X.ctx)
+    model.hybridize(static_alloc=True, static_shape=True)
+    optimizer = model.configure_optimizers()
+    for step in range(num_steps + 2):
+        if step == 2:  # the first two steps trace the network and settle its memory
+            npx.waitall()
+            start = time.perf_counter()
+        with autograd.record():
+            loss = model.loss(model(X), y)
+        loss.backward()
+        optimizer.step(1)
+    npx.waitall()
+    return num_steps * len(y) / (time.perf_counter() - start)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Every definition here but `check_spec` is printed in a chapter, word for word but for its docstring.
 """
 
-from numbers import Integral
+from numbers import Integral, Real
 
 
 def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
@@ -39,9 +39,12 @@ def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> dict:
 
     `depth` counts layers with weights: the stem's, the transitions' and the classifier, which are
     four, and one for each layer of a block, or two with bottlenecks.
+    Raises `ValueError` for a depth that three equal blocks cannot have.
     Source: Huang et al. 2017, section 3, "Implementation Details".
     """
-    num_layers = (depth - 4) // (6 if bottleneck else 3)
+    num_layers, left_over = divmod(depth - 4, 6 if bottleneck else 3)
+    if left_over:
+        raise ValueError(f"No three equal blocks make a depth of {depth}: take {depth - left_over}.")
     spec = imagenet_spec(growth_rate, num_layers, num_layers, num_layers) | dict(stem="cifar")
     return spec if bottleneck else spec | dict(initial_channels=16, bottleneck_width=None, compression=1)
 
@@ -67,7 +70,7 @@ def check_spec(spec: dict) -> None:
     """Raise `ValueError`, in a sentence that says what to change, if no network can be built from `spec`."""
     expected = set(densenet_spec[121])
     if wrong := expected ^ set(spec):
-        name = min(wrong)
+        name = min(wrong, key=str)
         raise ValueError(f"The spec {'lacks' if name in expected else 'has an unknown key,'} {name!r}.")
     for name in ("growth_rate", "initial_channels"):
         check_size(name, spec[name])
@@ -77,9 +80,9 @@ def check_spec(spec: dict) -> None:
         check_size("each of blocks", num_layers)
     if spec["bottleneck_width"] is not None:
         check_size("bottleneck_width, unless it is None,", spec["bottleneck_width"])
-    if not 0 < spec["compression"] <= 1:
+    if not (is_number(spec["compression"], Real) and 0 < spec["compression"] <= 1):
         raise ValueError(f"compression must be above 0 and at most 1, and is {spec['compression']!r}.")
-    if not 0 <= spec["drop_rate"] < 1:
+    if not (is_number(spec["drop_rate"], Real) and 0 <= spec["drop_rate"] < 1):
         raise ValueError(f"drop_rate must be at least 0 and below 1, and is {spec['drop_rate']!r}.")
     for name, choices in CHOICES.items():
         if spec[name] not in choices:
@@ -97,5 +100,10 @@ def check_spec(spec: dict) -> None:
 
 def check_size(name: str, value: object) -> None:
     """Raise `ValueError` unless `value` is a whole number above zero."""
-    if not isinstance(value, Integral) or value <= 0:
+    if not (is_number(value, Integral) and value > 0):
         raise ValueError(f"{name} must be a whole number above 0, and is {value!r}.")
+
+
+def is_number(value: object, kind: type) -> bool:
+    """Whether `value` is of the abstract `kind` of number; True and False, which Python counts among them, are not."""
+    return isinstance(value, kind) and not isinstance(value, bool)
