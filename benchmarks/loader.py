@@ -9,11 +9,13 @@ import statistics
 import time
 from itertools import islice
 
-from mxnet import gluon, np, npx
-from mxnet.gluon.data.vision import transforms
-
+# Before mxnet, which reads the number of threads when it is imported.
 from utils.data import FashionMNIST
 from utils.runtime import machine
+
+# isort: split
+from mxnet import gluon, np, npx
+from mxnet.gluon.data.vision import transforms
 
 ROUNDS, BATCHES, BATCH_SIZE, SIDE = 7, 100, 64, 32
 

@@ -3,12 +3,14 @@
 Prints a Markdown table, a row a seed. The floors that chapter 06 asserts lie below all of it.
 """
 
-import mxnet as mx
-
+# Before mxnet, which reads the number of threads when it is imported.
 from utils.data import FashionMNIST
 from utils.densenet import DenseNet, densenet_spec
 from utils.runtime import machine
 from utils.training import Trainer, one_cycle
+
+# isort: split
+import mxnet as mx
 
 
 def main() -> None:

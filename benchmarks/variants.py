@@ -4,14 +4,16 @@ Prints a Markdown table, a row a variant. The first is a DenseNet-BC of three bl
 growth rate 12; the second has as many parameters without bottlenecks and compression.
 """
 
-import mxnet as mx
-
+# Before mxnet, which reads the number of threads when it is imported.
 from utils import cost
 from utils.data import FashionMNIST
 from utils.densenet import DenseNet
 from utils.runtime import machine
 from utils.spec import imagenet_spec
 from utils.training import Trainer, one_cycle
+
+# isort: split
+import mxnet as mx
 
 BASE = imagenet_spec(12, 8, 8, 8)
 VARIANTS = {

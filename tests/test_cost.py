@@ -3,6 +3,7 @@
 # Before mxnet, which reads the number of threads when it is imported.
 from utils import cost, measure, runtime
 from utils.densenet import DenseNet, densenet_spec
+from utils.spec import cifar_spec
 
 # isort: split
 import json
@@ -305,3 +306,9 @@ def test_the_command_refuses_a_bad_side_in_one_line(side, smallest):
     assert process.stdout == ""
     assert process.stderr.count("\n") == 1
     assert smallest in process.stderr
+
+
+@pytest.mark.parametrize("depth, bottleneck, nearest", [(41, False, 40), (102, True, 100)])
+def test_a_depth_that_three_equal_blocks_cannot_have_is_refused(depth, bottleneck, nearest):
+    with pytest.raises(ValueError, match=f"take {nearest}"):
+        cifar_spec(depth, 12, bottleneck)
