@@ -14,7 +14,7 @@ from tests.notebooks import definitions, is_compared, is_held, states_shape_or_c
 GLUED = re.compile(r"\{glue:?\w*\}`([\w-]+)[:`]")
 MACHINE_PATH = re.compile(r"(?<![\w/.<)\]])/[A-Za-z][\w.-]*/\w|file:/|\b[A-Z]:\\\w")
 UTILS = Path(__file__).parent.parent / "utils"
-NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size")
+NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size", "is_number")
 LIBRARY = [
     definition
     for module in ("densenet.py", "spec.py")
