@@ -154,13 +154,9 @@ def as_text(layers: Iterable[Layer]) -> str:
     rows = [[name.replace("_", " ") for name in Layer._fields]]
     rows += [[layer.stage, layer.layer, str(layer.output_shape), *(f"{n:,}" for n in layer[3:])] for layer in layers]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = "{:{}}  {:{}}  {:{}}"
-    lines = (
-        left.format(*(part for pair in zip(row[:3], widths, strict=False) for part in pair))
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True))
-        for row in rows
-    )
-    return "\n".join(lines)
+    sides = "<<<>>>>"
+    lines = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
+    return "\n".join(map("  ".join, lines))
 
 
 def main() -> None:

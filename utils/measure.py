@@ -51,15 +51,15 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
     def watch(block: gluon.Block, stage: str, prefix: str) -> None:
         if isinstance(block, DenseBlock):
+            # A concatenation is seen where it is read: by the next layer, and after the last as the block's output.
             for number, layer in enumerate(block.layers, 1):
+                if number > 1:
+                    at = (stage, f"{number - 1} concatenation")
+                    hook = layer.register_forward_pre_hook(lambda _, read, at=at: rows.append(row(at, read[0])))
+                    handles.append(hook)
                 watch(layer, stage, f"{number} ")
-                joined = (stage, f"{number} concatenation")
-                if number < len(block.layers):
-                    following = block.layers[number]
-                    hook = following.register_forward_pre_hook(lambda _, read, at=joined: rows.append(row(at, read[0])))
-                else:
-                    hook = block.register_forward_hook(lambda _, read, made, at=joined: rows.append(row(at, made)))
-                handles.append(hook)
+            at = (stage, f"{len(block.layers)} concatenation")
+            handles.append(block.register_forward_hook(lambda _, read, made: rows.append(row(at, made))))
         elif block._children:
             for child in block._children.values():
                 watch(child, stage, prefix)

@@ -1,6 +1,6 @@
 """What tells one DenseNet from another: its spec, a dictionary of sizes and choices (chapters 04 and 09).
 
-Every definition here but `check_spec` is printed in a chapter, word for word but for its docstring.
+The recipes and `densenet_spec` are printed in these chapters, word for word but for their docstrings.
 """
 
 from numbers import Integral, Real
@@ -89,13 +89,13 @@ def check_spec(spec: dict) -> None:
             raise ValueError(f"{name} must be {choices[0]!r} or {choices[1]!r}, and is {spec[name]!r}.")
     num_channels = spec["initial_channels"]
     for block, num_layers in enumerate(spec["blocks"][:-1], 1):
-        num_channels += num_layers * spec["growth_rate"]
-        if int(num_channels * spec["compression"]) == 0:
+        read = num_channels + num_layers * spec["growth_rate"]
+        num_channels = int(read * spec["compression"])
+        if num_channels == 0:
             raise ValueError(
-                f"compression {spec['compression']} leaves none of the {num_channels} channels of block {block}: "
-                "raise the compression."
+                f"compression {spec['compression']} leaves none of the {read} channels of block {block}: "
+                "take a larger share."
             )
-        num_channels = int(num_channels * spec["compression"])
 
 
 def check_size(name: str, value: object) -> None:
