@@ -139,6 +139,8 @@ class DenseNet(d2l.Classifier):
     rate that `d2l.Classifier` trains with. Raises `ValueError` for a bad spec.
     """
 
+    make_block = DenseBlock
+
     def __init__(self, spec: dict, num_classes: int = 10, lr: float = 0.1):
         super().__init__()
         self.save_hyperparameters()
@@ -154,7 +156,7 @@ class DenseNet(d2l.Classifier):
             if i > 0:
                 num_channels = int(num_channels * spec["compression"])
                 self.net.add(transition_block(num_channels, pooling=spec["pooling"], **options))
-            self.net.add(DenseBlock(num_layers, spec["growth_rate"], make_layer))
+            self.net.add(self.make_block(num_layers, spec["growth_rate"], make_layer))
             num_channels += num_layers * spec["growth_rate"]
         self.net.add(head(num_classes, spec["activation"]))
         self.net.initialize(init.MSRAPrelu("in", slope=0))

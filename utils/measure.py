@@ -1,8 +1,12 @@
-"""Shapes and counts read off a real network by running it (chapters 02 to 11).
+"""Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 12).
 
-`utils.cost` says the same by arithmetic.
+`utils.cost` says the same by arithmetic. `python -m utils.measure memory 121 --side 224 --batch 16`
+measures the peak memory of a network of the paper.
 """
 
+import argparse
+import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,8 +18,10 @@ from d2l import mxnet as d2l
 from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
-from utils.cost import Layer
-from utils.densenet import DenseBlock
+from utils.cost import Layer, layers
+from utils.densenet import DenseBlock, DenseNet, densenet_spec
+from utils.memory_efficient import MemoryEfficientDenseNet, backward
+from utils.peak import peak_memory
 
 
 def parameter_count(net: gluon.Block, trainable: bool = True) -> int:
@@ -103,7 +109,7 @@ def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: i
     Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes.
     """
     model.collect_params().reset_ctx(X.ctx)
-    model.hybridize(static_alloc=True, static_shape=True)
+    hybridized(model)
     optimizer = model.configure_optimizers()
     for step in range(num_steps + 2):
         if step == 2:  # the first two steps trace the network and settle its memory
@@ -111,7 +117,7 @@ def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: i
             start = time.perf_counter()
         with autograd.record():
             loss = model.loss(model(X), y)
-        loss.backward()
+        backward(model, loss)
         optimizer.step(1)
     npx.waitall()
     return num_steps * len(y) / (time.perf_counter() - start)
@@ -143,3 +149,32 @@ def layer_name(layer: gluon.Block) -> str:
     kind = type(layer).__name__
     window = getattr(layer, "_kwargs", {}).get("kernel", ())
     return f"{kind} {'x'.join(map(str, window))}" if window and "Global" not in kind else kind
+
+
+def main() -> None:
+    networks = {str(name): spec for name, spec in densenet_spec.items()}
+    parser = argparse.ArgumentParser(prog="python -m utils.measure", description="What a DenseNet really takes.")
+    parser.add_argument("quantity", choices=["memory"], help="peak memory of a forward pass and of a training step")
+    parser.add_argument("network", choices=networks, help="a DenseNet of the paper")
+    parser.add_argument("--side", type=int, default=32, help="pixels of the input's side; 32")
+    parser.add_argument("--batch", type=int, default=1, help="images at once; 1")
+    given = parser.parse_args()
+    spec, input_shape = networks[given.network], (given.batch, 3, given.side, given.side)
+    try:
+        layers(spec, given.side, batch=given.batch)
+    except ValueError as error:
+        sys.exit(str(error))
+    for title, kind in (("plain", DenseNet), ("memory-efficient", MemoryEfficientDenseNet)):
+        for mode in ("forward", "training"):
+            peak = peak_memory(lambda kind=kind: hybridized(kind(spec)), input_shape, mode)
+            print(f"{title:18}{mode:10}{'out of memory' if math.isinf(peak) else f'{peak / 1e6:9,.0f} MB'}", flush=True)
+
+
+def hybridized(net: gluon.Block) -> gluon.Block:
+    """The network, prepared as the course's `Trainer` prepares it."""
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+if __name__ == "__main__":
+    main()

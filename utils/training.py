@@ -11,10 +11,11 @@ from mxnet import MXNetError, autograd, np, npx
 from tqdm import tqdm
 
 from utils.data import Batches
+from utils.memory_efficient import backward
 from utils.plots import Curves
 
 STEPS_AHEAD = 2
-OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "larger than 2^31 elements", "ALLOC_FAILED")
 
 
 def one_cycle(progress: float) -> float:
@@ -86,7 +87,7 @@ class Trainer(d2l.Trainer):
                 with autograd.record():
                     Y_hat = self.model(X)
                     loss = self.model.loss(Y_hat, y)
-                loss.backward()
+                backward(self.model, loss)
                 self.optim.step(1)
                 self.train_batch_idx += 1
                 losses.append(loss.detach())

@@ -1,0 +1,120 @@
+"""Peak memory, measured in a process of its own (chapter 08).
+
+A process that has once used memory does not give all of it back: MXNet keeps what it took of a GPU,
+malloc some of the rest. So each measurement has a fresh process, forked from one that has only imported.
+"""
+
+import ctypes
+import math
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import cloudpickle
+from d2l import mxnet as d2l
+from mxnet import MXNetError, autograd, context, gluon, np, npx
+
+from utils.memory_efficient import backward
+from utils.training import OUT_OF_MEMORY
+
+NUM_STEPS = 3
+M_MMAP_THRESHOLD = -3  # malloc.h
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__])
+
+
+def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str = "training") -> float:
+    """Most bytes that a network takes at any time: in a training step, or with mode "forward" in a forward pass.
+
+    `build()` returns the network, initialised and, if it should be, hybridized; `input_shape` is
+    `(batch, channel, height, width)`. On a processor, the bytes are the growth of the process's
+    resident set: parameters, gradients, input, activations and scratch memory are in it, the
+    libraries are not, nor what malloc would keep for later use. On a GPU they are what MXNet's
+    pool took, which is rounded up. Infinite if memory runs out.
+    Raises `ValueError` for another mode, and `RuntimeError` if the network does not run.
+    """
+    if mode not in ("forward", "training"):
+        raise ValueError(f"mode must be 'forward' or 'training', and is {mode!r}.")
+    reader, writer = processes.Pipe(duplex=False)
+    process = processes.Process(target=report, args=(writer, cloudpickle.dumps((build, input_shape, mode))))
+    process.start()
+    writer.close()
+    try:
+        peak, problem = reader.recv()
+    except EOFError:  # it was ended from outside
+        process.join()
+        if process.exitcode != -signal.SIGKILL:
+            raise RuntimeError(f"The process that measures ended with exit code {process.exitcode}.") from None
+        peak, problem = math.inf, None
+    process.join()
+    if problem:
+        raise RuntimeError(f"The network cannot be measured: {problem}")
+    return peak
+
+
+def report(writer: Connection, task: bytes) -> None:
+    """What the new process does: measure, send `(peak, problem)`, and end."""
+    # If memory runs out, the system should end this process and no other.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    npx.set_np()
+    try:
+        writer.send((measure(*cloudpickle.loads(task), d2l.try_gpu()), None))
+    except MemoryError:
+        writer.send((math.inf, None))
+    except Exception as error:
+        is_out_of_memory = isinstance(error, MXNetError) and any(words in str(error) for words in OUT_OF_MEMORY)
+        writer.send((math.inf, None) if is_out_of_memory else (None, f"{type(error).__name__}: {error}"))
+    # MXNet sometimes aborts on its way out after an allocation has failed.
+    os._exit(0)
+
+
+def measure(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str, device) -> int:
+    # Let malloc give back each large piece at once. What it keeps for later depends on what came before.
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+    # The libraries' own memory belongs to the baseline: let a small network wake them.
+    warm = gluon.nn.HybridSequential()
+    warm.add(gluon.nn.Conv2D(8, 3), gluon.nn.BatchNorm(), gluon.nn.Activation("relu"), gluon.nn.Dense(2))
+    warm.initialize(ctx=device)
+    run(warm, (1, 3, 16, 16), mode, device)
+    del warm
+    baseline = used(device)
+    if device.device_type == "cpu":
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    net = build()
+    net.collect_params().reset_ctx(device)
+    run(net, input_shape, mode, device)
+    return used(device, peak=True) - baseline
+
+
+def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device) -> None:
+    X, y = np.ones(input_shape, ctx=device), np.zeros(input_shape[0], ctx=device)
+    if mode == "forward":
+        for _ in range(NUM_STEPS):
+            net(X).wait_to_read()
+        return
+    net(X[:1])  # settles the shapes, so that the trainer finds all parameters
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    for _ in range(NUM_STEPS):
+        with autograd.record():
+            loss = loss_function(net(X), y).mean()
+        backward(net, loss)
+        trainer.step(1)
+        npx.waitall()
+
+
+def used(device, peak: bool = False) -> int:
+    """Bytes of the device in use; with `peak`, the most so far. On a GPU, of which MXNet gives nothing back, it is both."""
+    npx.waitall()
+    if device.device_type == "gpu":
+        free, total = context.gpu_memory_info(device.device_id)
+        return total - free
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)" if peak else r"VmRSS:\s+(\d+)", status).group(1))
