@@ -111,7 +111,7 @@ def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device) -> No
 
 
 def used(device, peak: bool = False) -> int:
-    """Bytes of the device in use; with `peak`, the most so far. On a GPU, of which MXNet gives nothing back, it is both."""
+    """Bytes of the device in use; with `peak`, the most so far (on a GPU the same: MXNet gives nothing back)."""
     npx.waitall()
     if device.device_type == "gpu":
         free, total = context.gpu_memory_info(device.device_id)

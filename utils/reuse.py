@@ -1,0 +1,94 @@
+"""Which layers use what which layers made: the heat maps of chapter 12.
+
+Source: Huang et al. 2017, "Densely Connected Convolutional Networks", section 5 and figure 5.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
+from mxnet import gluon
+from mxnet.gluon import nn
+
+from utils.densenet import DenseBlock
+
+
+def readers(net: gluon.Block, block: int) -> list[tuple[gluon.Parameter, gluon.Parameter]]:
+    """The scale `(channel,)` and the weight `(output, channel, ...)` with which each reader reads a block's channels.
+
+    The readers are the block's layers and, last, the transition or head that follows it; `block` counts from 1.
+    Raises `ValueError` if there is no such block or no forward pass has settled its channels.
+    """
+    stages = list(net.net)
+    places = [place for place, stage in enumerate(stages) if isinstance(stage, DenseBlock)]
+    if not 1 <= block <= len(places):
+        raise ValueError(f"The network has blocks 1 to {len(places)}, and no block {block}.")
+    place = places[block - 1]
+    found = []
+    for reader in (*stages[place].layers, stages[place + 1]):
+        first = next(part for part in reader if isinstance(part, nn.Conv2D | nn.Dense))
+        found.append((reader[0].gamma, first.weight))
+    if any(len(weight.shape or ()) < 2 or weight.shape[1] <= 0 for _, weight in found):
+        raise ValueError("The network's channels are not settled: run it once on an image, or load its weights.")
+    return found
+
+
+def sources(net: gluon.Block, block: int) -> list[slice]:
+    """The channels of each source of a block: its input, then its layers."""
+    # Each reader reads one source more than the reader before it.
+    edges = [0, *(weight.shape[1] for _, weight in readers(net, block))]
+    return [slice(start, end) for start, end in pairwise(edges)]
+
+
+def reuse_map(net: gluon.Block, block: int, scaled: bool = False) -> numpy.ndarray:
+    """Mean absolute weight `(source, reader)` of each reader over the channels of each source.
+
+    Where a reader cannot read a source, it is NaN. With `scaled`, each weight is first multiplied
+    by the scale that the normalisation before it gives to its channel.
+    """
+    channels = sources(net, block)
+    values = numpy.full((len(channels), len(channels)), numpy.nan)
+    for reader, (scale, weight) in enumerate(readers(net, block)):
+        size = abs(weight.data().asnumpy())
+        by_channel = size.mean(axis=tuple(axis for axis in range(size.ndim) if axis != 1))
+        if scaled:
+            by_channel = by_channel * abs(scale.data().asnumpy())
+        for source in range(reader + 1):
+            values[source, reader] = by_channel[channels[source]].mean()
+    return values
+
+
+def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
+    """The maps `(source, reader)` of a network's blocks side by side, each in percent of its largest value.
+
+    The least used source of each reader is framed; hatched cells are connections that do not exist.
+    """
+    figure, panels = plt.subplots(1, len(maps), figsize=(4.1 * len(maps), 4.7), squeeze=False, layout="constrained")
+    for number, (axes, values) in enumerate(zip(panels[0], maps, strict=True), 1):
+        percent = 100 * values / numpy.nanmax(values)
+        image = axes.imshow(percent, cmap="magma", vmin=0, vmax=100)
+        size = len(values)
+        for source, reader in numpy.ndindex(values.shape):
+            if source > reader:
+                corner = (reader - 0.5, source - 0.5)
+                axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor="#cccccc", hatch="////", lw=0))
+                continue
+            value = percent[source, reader]
+            colour = "black" if value > 60 else "white"
+            axes.text(reader, source, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        for reader in range(1, size):
+            corner = (reader - 0.42, numpy.nanargmin(values[:, reader]) - 0.42)
+            axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#30d5e8", lw=1.8))
+        axes.axvline(size - 1.5, color="white", lw=4)
+        layers = list(range(1, size))
+        follows = "classifier" if number == len(maps) else "transition"
+        axes.set(xticks=range(size), yticks=range(size), yticklabels=["input", *layers], xlabel="read by layer")
+        axes.set_xticklabels([*layers, follows])
+        axes.get_xticklabels()[-1].set(rotation=30, ha="right", rotation_mode="anchor")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"block {number}", fontsize=11)
+    panels[0, 0].set_ylabel("made by layer")
+    figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label="mean absolute weight, % of the block's largest")
