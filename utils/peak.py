@@ -10,10 +10,12 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 import cloudpickle
 from d2l import mxnet as d2l
@@ -43,7 +45,9 @@ def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], 
         raise ValueError(f"mode must be 'forward' or 'training', and is {mode!r}.")
     reader, writer = processes.Pipe(duplex=False)
     process = processes.Process(target=report, args=(writer, cloudpickle.dumps((build, input_shape, mode))))
-    process.start()
+    # The server imports what PYTHONPATH reaches, whatever sys.path says (CPython issue 117378).
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        process.start()
     writer.close()
     try:
         peak, problem = reader.recv()
