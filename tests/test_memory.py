@@ -22,6 +22,7 @@ WIDTHS = {
     "growth rate 5, biases": SMALL | dict(growth_rate=5, initial_channels=7, use_bias=True),
     "ImageNet stem, growth rate 16": imagenet_spec(16, 3, 2),
     "leaky ReLU": SMALL | dict(activation="leaky_relu"),
+    "layouts of 8 and 16 channels": SMALL | dict(blocks=(6, 6)),
     "one layer": SMALL | dict(blocks=(1,)),
 }
 

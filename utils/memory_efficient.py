@@ -4,7 +4,7 @@ The idea is Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets", 
 the output of each 1x1 convolution, too; here the whole layer is computed again.
 """
 
-from mxnet import autograd, gluon, np
+from mxnet import autograd, gluon, nd, np
 
 from utils.densenet import DenseBlock, DenseNet
 
@@ -43,13 +43,20 @@ class MemoryEfficientDenseBlock(DenseBlock):
         growth_rate = (num_channels - X.shape[1]) // len(self.layers)
         for layer in reversed(self.layers):
             num_channels -= growth_rate
-            read = with_gradient(Y[:, :num_channels])
+            gradient.wait_to_read()  # or MXNet makes what all layers read at once
+            read = with_gradient(channels(Y, 0, num_channels))
             with autograd.record():
                 features = layer(read)
-            features.backward(gradient[:, num_channels:])
-            gradient = gradient[:, :num_channels]
+            features.backward(channels(gradient, num_channels, None))
+            gradient = channels(gradient, 0, num_channels)
             gradient += read.grad
         X.backward(gradient)
+
+
+def channels(X: np.ndarray, begin: int, end: int | None) -> np.ndarray:
+    """A copy of the channels of `X` from `begin` to before `end`."""
+    # Not X[:, begin:end], which fails for oneDNN's layouts when 8 or 16 channels straddle the edge.
+    return nd.slice_axis(X.as_nd_ndarray(), axis=1, begin=begin, end=end).as_np_ndarray()
 
 
 def with_gradient(X: np.ndarray) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""What does a training step take, plain and memory-efficient: how many bytes, and how many seconds?
+
+Each network is trained in three ways: hybridized as the course's `Trainer` does it, layer by layer
+without hybridizing, and memory-efficient. Peaks come from `peak_memory`. For the time, each way has a
+process of its own and they take turns; ratios are medians over rounds. That process reports, too, by
+how much it grew, with malloc as it is. Prints a Markdown table, and the exponents of the growth with depth.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from multiprocessing.connection import Connection
+
+# Before mxnet, which reads the number of threads when it is imported.
+from utils.densenet import DenseNet, densenet_spec
+from utils.measure import hybridized, peak_memory
+from utils.memory_efficient import MemoryEfficientDenseNet, backward
+from utils.runtime import machine
+from utils.spec import cifar_spec
+
+# isort: split
+import numpy
+from d2l import mxnet as d2l
+from mxnet import autograd, gluon, np, npx
+
+ROUNDS = 5
+DEPTHS = (40, 100, 190)
+NETWORKS = {f"DenseNet-BC-{depth}-12": (cifar_spec(depth, 12, bottleneck=True), (16, 3, 32, 32)) for depth in DEPTHS}
+NETWORKS["DenseNet-BC-100-12, batch 64"] = densenet_spec["BC-100-12"], (64, 3, 32, 32)
+NETWORKS["DenseNet-121, batch 8"] = densenet_spec[121], (8, 3, 224, 224)
+WAYS = {
+    "hybridized": lambda spec: hybridized(DenseNet(spec)),
+    "layer by layer": DenseNet,
+    "memory-efficient": lambda spec: hybridized(MemoryEfficientDenseNet(spec)),
+}
+
+
+def serve(way: str, name: str, pipe: Connection) -> None:
+    """Train a step each time the parent asks and send the seconds; when told to stop, the bytes of growth."""
+    npx.set_np()
+    device = d2l.try_gpu()
+    spec, shape = NETWORKS[name]
+    baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    net = WAYS[way](spec)
+    net.collect_params().reset_ctx(device)
+    X, y = np.random.normal(size=shape, ctx=device), np.zeros(shape[0], ctx=device)
+    net(X[:1])
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    while pipe.recv():
+        start = time.perf_counter()
+        with autograd.record():
+            loss = loss_function(net(X), y).mean()
+        backward(net, loss)
+        trainer.step(1)
+        npx.waitall()
+        pipe.send(time.perf_counter() - start)
+    pipe.send(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - baseline))
+
+
+def race(name: str) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds a step of each round, and bytes of growth, of each way to train a network."""
+    context = multiprocessing.get_context("spawn")
+    pipes, seconds, growth = {}, {way: [] for way in WAYS}, {}
+    for way in WAYS:
+        pipes[way], theirs = context.Pipe()
+        context.Process(target=serve, args=(way, name, theirs), daemon=True).start()
+        theirs.close()  # so that recv() fails, rather than waits, if the process ends early
+    for number in range(ROUNDS + 1):
+        for way, pipe in pipes.items():
+            pipe.send(True)
+            step = pipe.recv()
+            if number:  # the first round warms up
+                seconds[way].append(step)
+    for way, pipe in pipes.items():
+        pipe.send(False)
+        growth[way] = pipe.recv()
+    return seconds, growth
+
+
+def main() -> None:
+    npx.set_np()
+    print(f"On {machine()}; 16 images of 32 pixels where nothing else is said, DenseNet-121 at 224 pixels.\n")
+    print("| network | trained | peak memory | of hybridized | process grows by | seconds a step | of hybridized |")
+    print("|---" * 7 + "|")
+    peaks = {}
+    for name, (spec, shape) in NETWORKS.items():
+        seconds, growth = race(name)
+        for way, make in WAYS.items():
+            peaks[name, way] = peak_memory(lambda make=make, spec=spec: make(spec), shape)
+            cells = [name, way, f"{peaks[name, way] / 1e6:,.0f} MB"]
+            cells.append(f"{peaks[name, way] / peaks[name, 'hybridized']:.2f}")
+            cells += [f"{growth[way] / 1e6:,.0f} MB", f"{statistics.median(seconds[way]):.2f}"]
+            ratios = [a / b for a, b in zip(seconds[way], seconds["hybridized"], strict=True)]
+            print("|", " | ".join([*cells, f"{statistics.median(ratios):.2f}"]), "|", flush=True)
+    print()
+    layers = [cifar_spec(depth, 12, bottleneck=True)["blocks"][0] for depth in DEPTHS]
+    for way in WAYS:
+        of_depth = [peaks[f"DenseNet-BC-{depth}-12", way] for depth in DEPTHS]
+        exponent = numpy.polyfit(numpy.log(layers), numpy.log(of_depth), 1)[0]
+        print(f"Peak memory grows with the layers in a block to the power {exponent:.2f} when trained {way}.")
+
+
+if __name__ == "__main__":
+    main()
