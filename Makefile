@@ -23,7 +23,7 @@ notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=0
 lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
-bench: .venv/installed  ## measure side by side, an hour and a half; the status page shows the tables
+bench: .venv/installed  ## measure side by side, under two hours; the status page shows the tables
 	@for question in loader training memory seeds family variants; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done

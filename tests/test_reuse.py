@@ -5,7 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from utils.densenet import DenseNet
-from utils.reuse import readers, reuse_map, show_reuse, sources
+from utils.reuse import prune, readers, reuse_map, show_reuse, sources
 from utils.spec import imagenet_spec
 
 # isort: split
@@ -110,10 +110,22 @@ def test_network_that_never_ran_is_refused():
         reuse_map(DenseNet(imagenet_spec(GROWTH, 1) | plain), 1)
 
 
-def test_figure_has_a_number_for_every_connection_and_no_other():
-    show_reuse([expected(2), expected(1)])
+def test_pruning_sets_the_weights_of_the_pairs_to_zero_and_no_other():
+    net = network(2, 1)
+    paint(net, 1)
+    prune(net, [(1, 0, 1), (1, 2, 2)])
+    pruned = expected(2)
+    pruned[0, 1] = pruned[2, 2] = 0
+    numpy.testing.assert_allclose(reuse_map(net, 1), pruned)
+    assert (reuse_map(net, 2)[[0, 0, 1], [0, 1, 1]] > 0).all()
+
+
+def test_figure_frames_the_source_that_each_reader_uses_least():
+    least = expected(2)
+    least[1, 2] = 0.01
+    show_reuse([least, expected(1)])
     panels = plt.gcf().axes[:2]
-    assert [len(axes.texts) for axes in panels] == [6, 3]
-    assert panels[1].texts[-1].get_text() == "100"
+    frames = [[(round(patch.get_x()), round(patch.get_y())) for patch in axes.patches] for axes in panels]
+    assert frames == [[(1, 0), (2, 1)], [(1, 0)]]
     assert [axes.get_xticklabels()[-1].get_text() for axes in panels] == ["transition", "classifier"]
     plt.close()

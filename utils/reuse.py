@@ -1,9 +1,9 @@
-"""Which layers use what which layers made: the heat maps of chapter 12.
+"""Which layers use what which layers made: the heat maps of chapter 12, and what can be left out.
 
 Source: Huang et al. 2017, "Densely Connected Convolutional Networks", section 5 and figure 5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy
@@ -60,24 +60,24 @@ def reuse_map(net: gluon.Block, block: int, scaled: bool = False) -> numpy.ndarr
     return values
 
 
+def prune(net: gluon.Block, pairs: Iterable[tuple[int, int, int]]) -> None:
+    """Set to zero the weights with which a reader reads a source, for each `(block, source, reader)`."""
+    for block, source, reader in pairs:
+        _, weight = readers(net, block)[reader]
+        values = weight.data().copy()
+        values[:, sources(net, block)[source]] = 0
+        weight.set_data(values)
+
+
 def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
     """The maps `(source, reader)` of a network's blocks side by side, each in percent of its largest value.
 
-    The least used source of each reader is framed; hatched cells are connections that do not exist.
+    A frame marks the source that each reader uses least.
     """
-    figure, panels = plt.subplots(1, len(maps), figsize=(4.1 * len(maps), 4.7), squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(1, len(maps), figsize=(4 * len(maps), 4.3), squeeze=False, layout="constrained")
     for number, (axes, values) in enumerate(zip(panels[0], maps, strict=True), 1):
-        percent = 100 * values / numpy.nanmax(values)
-        image = axes.imshow(percent, cmap="magma", vmin=0, vmax=100)
         size = len(values)
-        for source, reader in numpy.ndindex(values.shape):
-            if source > reader:
-                corner = (reader - 0.5, source - 0.5)
-                axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor="#cccccc", hatch="////", lw=0))
-                continue
-            value = percent[source, reader]
-            colour = "black" if value > 60 else "white"
-            axes.text(reader, source, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        image = axes.imshow(100 * values / numpy.nanmax(values), cmap="magma", vmin=0, vmax=100)
         for reader in range(1, size):
             corner = (reader - 0.42, numpy.nanargmin(values[:, reader]) - 0.42)
             axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#30d5e8", lw=1.8))
