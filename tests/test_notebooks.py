@@ -17,7 +17,7 @@ UTILS = Path(__file__).parent.parent / "utils"
 NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size", "is_number")
 LIBRARY = [
     definition
-    for module in ("densenet.py", "spec.py")
+    for module in ("densenet.py", "spec.py", "memory_efficient.py")
     for definition in definitions((UTILS / module).read_text())
     if definition[0] not in NOT_PRINTED
 ]

@@ -70,14 +70,14 @@ def prune(net: gluon.Block, pairs: Iterable[tuple[int, int, int]]) -> None:
 
 
 def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
-    """The maps `(source, reader)` of a network's blocks side by side, each in percent of its largest value.
+    """The maps `(source, reader)` of a network's blocks side by side, each column in percent of its largest value.
 
     A frame marks the source that each reader uses least.
     """
     figure, panels = plt.subplots(1, len(maps), figsize=(4 * len(maps), 4.3), squeeze=False, layout="constrained")
     for number, (axes, values) in enumerate(zip(panels[0], maps, strict=True), 1):
         size = len(values)
-        image = axes.imshow(100 * values / numpy.nanmax(values), cmap="magma", vmin=0, vmax=100)
+        image = axes.imshow(100 * values / numpy.nanmax(values, axis=0), cmap="magma", vmin=0, vmax=100)
         for reader in range(1, size):
             corner = (reader - 0.42, numpy.nanargmin(values[:, reader]) - 0.42)
             axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#30d5e8", lw=1.8))
@@ -91,4 +91,4 @@ def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
         axes.spines[:].set_visible(False)
         axes.set_title(f"block {number}", fontsize=11)
     panels[0, 0].set_ylabel("made by layer")
-    figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label="mean absolute weight, % of the block's largest")
+    figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label="mean absolute weight, % of the column's largest")
