@@ -26,9 +26,10 @@ def is_replayed_strictly(cell: NotebookNode) -> bool:
 
 
 def states_shape_or_count(cell: NotebookNode) -> bool:
-    """Whether the cell computes a shape or a count; importing what does is not yet doing so."""
-    lines = [line for line in cell.source.splitlines() if not line.startswith(("import ", "from "))]
-    return bool(SHAPE_OR_COUNT.search("\n".join(lines)))
+    """Whether the cell computes a shape or a count; importing or defining what does is not yet doing so."""
+    not_yet = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+    body = ast.parse(TransformerManager().transform_cell(cell.source)).body
+    return bool(SHAPE_OR_COUNT.search("\n".join(ast.unparse(node) for node in body if not isinstance(node, not_yet))))
 
 
 def is_held(cell: NotebookNode) -> bool:
