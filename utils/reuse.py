@@ -74,20 +74,20 @@ def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
 
     A frame marks the source that each reader uses least.
     """
-    figure, panels = plt.subplots(1, len(maps), figsize=(4 * len(maps), 4.3), squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(1, len(maps), figsize=(2.9 * len(maps), 3.4), squeeze=False, layout="constrained")
     for number, (axes, values) in enumerate(zip(panels[0], maps, strict=True), 1):
         size = len(values)
         image = axes.imshow(100 * values / numpy.nanmax(values, axis=0), cmap="magma", vmin=0, vmax=100)
         for reader in range(1, size):
             corner = (reader - 0.42, numpy.nanargmin(values[:, reader]) - 0.42)
-            axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#30d5e8", lw=1.8))
+            axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, edgecolor="#30d5e8", lw=1.6))
         axes.axvline(size - 1.5, color="white", lw=4)
         layers = list(range(1, size))
         follows = "classifier" if number == len(maps) else "transition"
         axes.set(xticks=range(size), yticks=range(size), yticklabels=["input", *layers], xlabel="read by layer")
         axes.set_xticklabels([*layers, follows])
         axes.get_xticklabels()[-1].set(rotation=30, ha="right", rotation_mode="anchor")
-        axes.tick_params(length=0)
+        axes.tick_params(length=0, labelsize=8, pad=2)
         axes.spines[:].set_visible(False)
         axes.set_title(f"block {number}", fontsize=11)
     panels[0, 0].set_ylabel("made by layer")
