@@ -91,4 +91,4 @@ def show_reuse(maps: Sequence[numpy.ndarray]) -> None:
         axes.spines[:].set_visible(False)
         axes.set_title(f"block {number}", fontsize=11)
     panels[0, 0].set_ylabel("made by layer")
-    figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label="mean absolute weight, % of the column's largest")
+    figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label="% of the column's largest")
