@@ -1,12 +1,13 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lab bench lock clean
+.PHONY: help book test test-hosts notebooks lab bench lock clean
 
 UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
+LOCK_WHEELS = $(UV) pip compile --quiet --no-deps --no-annotate --generate-hashes -
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 17
 
 book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
 	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
@@ -15,6 +16,9 @@ test: .venv/installed book  ## replay every notebook, test utils and the rendere
 	@$(RUN) tests.dataset
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) pytest
+
+test-hosts: .venv/installed  ## run chapters 01 to 06 in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB)
+	@$(RUN) pytest tests/test_hosts.py -m ''
 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
 	@$(RUN) chapters.execute $(NAME)
@@ -30,6 +34,8 @@ bench: .venv/installed  ## measure side by side, under two hours; the status pag
 
 lock: $(UV)  ## pin again all that requirements.txt needs
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock
+	@grep -E '^(mxnet|d2l)==' requirements.txt | $(LOCK_WHEELS) -o utils/mxnet_cpu.lock
+	@(grep '^d2l==' requirements.txt; cat utils/mxnet_gpu.txt) | $(LOCK_WHEELS) -o utils/mxnet_gpu.lock
 
 clean:  ## remove what the other commands made
 	rm -rf .venv .uv _build _table .pytest_cache .ruff_cache

@@ -14,10 +14,11 @@ from multiprocessing.connection import Connection
 
 # Before mxnet, which reads the number of threads when it is imported.
 from utils.densenet import DenseNet, densenet_spec
-from utils.measure import hybridized, peak_memory
+from utils.measure import peak_memory
 from utils.memory_efficient import MemoryEfficientDenseNet, backward
 from utils.runtime import machine
 from utils.spec import cifar_spec
+from utils.training import hybridized
 
 # isort: split
 import numpy

@@ -6,6 +6,7 @@ which is what a change in `utils` asks for.
 """
 
 import datetime
+import re
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import jupytext
 import mxnet
 import nbformat
+import yaml
 from nbclient import NotebookClient
 from tqdm import tqdm
 
@@ -20,6 +22,37 @@ from utils.runtime import machine
 
 CHAPTERS = Path(__file__).parent
 STATUS = CHAPTERS.parent / "book" / "_chapters.txt"
+REPOSITORY = yaml.safe_load((CHAPTERS.parent / "_config.yml").read_text())["repository"]["url"]
+# What stands for the setup cell in a chapter's source, and what it becomes. On Colab and Kaggle there is the notebook
+# alone. A clone gets its name when it is whole, so that an interrupted one is not taken for the course.
+SETUP_MARK = "device = setup()"
+SETUP_CELL = """\
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "<repository>"
+
+
+class SetupError(Exception):
+    def _render_traceback_(self):
+        return [str(self)]
+
+
+if not Path("../utils").exists():
+    if not Path("course").exists():
+        clone = f"GIT_TERMINAL_PROMPT=0 git clone --depth 1 {REPOSITORY} course.part"
+        steps = f"rm -rf course.part && {clone} && mv course.part course"
+        if subprocess.run(steps, shell=True, capture_output=True).returncode:
+            raise SetupError(f"{REPOSITORY} cannot be cloned: check the Internet connection, then run this cell again.")
+    os.chdir("course/chapters")
+sys.path.insert(0, "..")
+from utils.runtime import setup
+
+device = setup("<chapter>")"""
+# A chapter that uses none of these computes on the processor in seconds; a GPU would only keep its reader waiting.
+USES_GPU = re.compile(r"\bdevice\b|\bTrainer\b")
 
 
 def from_source(source: Path) -> nbformat.NotebookNode:
@@ -28,20 +61,38 @@ def from_source(source: Path) -> nbformat.NotebookNode:
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
+    with_gpu = any(USES_GPU.search(text) for text in code(notebook) if text != SETUP_MARK)
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
+        "kaggle": {"isInternetEnabled": True, "isGpuEnabled": with_gpu, "language": "python", "sourceType": "notebook"},
     }
+    if with_gpu:
+        notebook.metadata |= {"accelerator": "GPU", "colab": {"gpuType": "T4"}}
+        notebook.metadata["kaggle"]["accelerator"] = "nvidiaTeslaT4"
+    for cell in notebook.cells:
+        if cell.source == SETUP_MARK:
+            cell.source = setup_cell(source.stem)
     return notebook
+
+
+def setup_cell(chapter: str) -> str:
+    """The first code cell of the chapter with this file name, the same in all but the chapter's number."""
+    return SETUP_CELL.replace("<repository>", REPOSITORY).replace("<chapter>", chapter.partition("_")[0])
 
 
 def code(notebook: nbformat.NotebookNode) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def is_executed(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> bool:
+    """Whether `stored` holds the outputs of `notebook`; a new repository's address in the setup cell changes none."""
+    return code(stored)[1:] == code(notebook)[1:]
+
+
 def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> None:
     """Move the outputs of a notebook with the same code into `notebook`."""
-    notebook.metadata = stored.metadata
+    notebook.metadata["course"] = stored.metadata["course"]
     executed = (cell for cell in stored.cells if cell.cell_type == "code")
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -70,7 +121,7 @@ def main(name: str = "") -> None:
     for source in tqdm(sources, unit=" chapters"):
         notebook, target = from_source(source), source.with_suffix(".ipynb")
         stored = nbformat.read(target, as_version=4) if target.exists() else None
-        if stored and not name and code(stored) == code(notebook):
+        if stored and not name and is_executed(notebook, stored):
             keep_outputs(notebook, stored)
         else:
             tqdm.write(f"executing {source.name}")

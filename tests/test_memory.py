@@ -5,6 +5,7 @@ from utils import cost, measure, runtime
 from utils.densenet import DenseNet
 from utils.memory_efficient import MemoryEfficientDenseBlock, MemoryEfficientDenseNet, backward
 from utils.spec import densenet_spec, imagenet_spec
+from utils.training import hybridized
 
 # isort: split
 import math
@@ -41,7 +42,7 @@ def network(kind, spec, X, hybridize=False):
     mx.random.seed(1)
     net = kind(spec)
     net(X)
-    return measure.hybridized(net) if hybridize else net
+    return hybridized(net) if hybridize else net
 
 
 def step(net, X, y):
@@ -149,7 +150,7 @@ def test_an_optimizer_step_after_loss_backward_alone_is_refused():
 
 
 def plain():
-    return measure.hybridized(DenseNet(SMALL))
+    return hybridized(DenseNet(SMALL))
 
 
 def test_peak_memory_repeats_within_5_percent_and_holds_what_training_keeps():

@@ -22,6 +22,7 @@ from utils.cost import Layer, layers
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
 from utils.memory_efficient import MemoryEfficientDenseNet, backward
 from utils.peak import peak_memory
+from utils.training import hybridized
 
 
 def parameter_count(net: gluon.Block, trainable: bool = True) -> int:
@@ -168,12 +169,6 @@ def main() -> None:
         for mode in ("forward", "training"):
             peak = peak_memory(lambda kind=kind: hybridized(kind(spec)), input_shape, mode)
             print(f"{title:18}{mode:10}{'out of memory' if math.isinf(peak) else f'{peak / 1e6:9,.0f} MB'}", flush=True)
-
-
-def hybridized(net: gluon.Block) -> gluon.Block:
-    """The network, prepared as the course's `Trainer` prepares it."""
-    net.hybridize(static_alloc=True, static_shape=True)
-    return net
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ NUM_STEPS = 3
 M_MMAP_THRESHOLD = -3  # malloc.h
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([__name__])
+processes.set_forkserver_preload(["utils.mend", __name__])
 
 
 def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str = "training") -> float:

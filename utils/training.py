@@ -1,19 +1,23 @@
 """Training with a progress bar, curves, a history and a learning-rate schedule (chapter 06)."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import numpy
 from d2l import mxnet as d2l
-from mxnet import MXNetError, autograd, np, npx
+from mxnet import MXNetError, autograd, gluon, np, npx
 from tqdm import tqdm
 
 from utils.data import Batches
 from utils.memory_efficient import backward
 from utils.plots import Curves
 
+# Set COURSE_QUICK before the setup cell to see a whole chapter run in a short time: it learns too little to judge.
+QUICK = bool(os.environ.get("COURSE_QUICK"))
+QUICK_IMAGES = 1280
 STEPS_AHEAD = 2
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "larger than 2^31 elements", "ALLOC_FAILED")
 
@@ -42,6 +46,13 @@ class Trainer(d2l.Trainer):
         super().__init__(max_epochs, num_gpus=1)
         self.schedule = schedule
         self.device = d2l.try_gpu()
+
+    def prepare_data(self, data: d2l.DataModule) -> None:
+        super().prepare_data(data)
+        if QUICK:
+            loader = self.train_dataloader
+            loader.images, loader.labels = loader.images[:QUICK_IMAGES], loader.labels[:QUICK_IMAGES]
+            self.num_train_batches = len(loader)
 
     def fit(self, model: d2l.Classifier, data: d2l.DataModule) -> None:
         """Train `model` on `data`, whose loaders are `Batches`.
@@ -74,7 +85,7 @@ class Trainer(d2l.Trainer):
         model.hybridize(False)
         for loader in (self.train_dataloader, self.val_dataloader):
             check_fit(model, loader, self.device)
-        model.hybridize(static_alloc=True, static_shape=True)
+        hybridized(model)
 
     def fit_epoch(self) -> None:
         start = time.perf_counter()
@@ -118,6 +129,12 @@ class Trainer(d2l.Trainer):
             self.history[name].append(value)
         self.history["step_loss"] += step_loss.tolist()
         self.curves.draw(self.history)
+
+
+def hybridized(net: gluon.Block) -> gluon.Block:
+    """The network, prepared as `Trainer` prepares it."""
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
 
 
 def hold_back(results: list[np.ndarray]) -> None:

@@ -1,0 +1,133 @@
+"""MXNet and d2l, installed where the reader's Python lacks them (the setup cell of every chapter).
+
+MXNet 1.9.1 is the last there will be. With its own requirements pip would set back the NumPy of a hosted notebook,
+or find nothing that fits. So it is installed without them, into a folder of its own; `utils.mend` does the rest.
+"""
+
+import hashlib
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+NEEDED = ("cloudpickle", "matplotlib", "matplotlib_inline", "pandas", "pooch", "requests", "tqdm")
+# What is said of a build, and the bytes that it takes while it is being installed.
+BUILDS = {"cpu": ("for processors (50 MB)", 4e8), "gpu": ("for CUDA 11.2 with its libraries (2.3 GB)", 6e9)}
+CUDA_12 = re.compile(r"lib(cudart|cublas|cublasLt)[\w.-]*\.so\.1[2-9]")
+
+
+class SetupError(Exception):
+    """What keeps the course from running here and what to do next, in one sentence: all that a notebook shows."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def prepare(build: str, clicks: dict[str, str]) -> None:
+    """Make `import mxnet` and `import d2l` work, with MXNet's build "cpu" or "gpu".
+
+    `clicks` says what to do on this host for a fresh kernel ("restart"), another Python ("python")
+    and the network ("network"). Raises `SetupError`.
+    """
+    if missing := " ".join(name for name in NEEDED if find_spec(name) is None):
+        raise SetupError(f"This Python lacks {missing}: run `%pip install {missing}`, then this cell again.")
+    folder = None
+    if build == "gpu" or not (find_spec("mxnet") and find_spec("d2l")):
+        if build == "gpu" and CUDA_12.search(Path("/proc/self/maps").read_text()):
+            holders = " and ".join(name for name in ("torch", "tensorflow", "jax") if name in sys.modules)
+            raise SetupError(
+                f"{holders or 'A library'} holds CUDA 12 in this kernel, and MXNet needs CUDA 11: "
+                f"{clicks['restart']}, then run this cell before any import of it."
+            )
+        folder = install(build, clicks)
+        sys.path.insert(0, str(folder / "packages"))
+        if build == "gpu":
+            os.environ["COURSE_CUDA_LIBRARIES"] = str(folder / "libraries")
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of the backslashes in MXNet's docstrings.
+            warnings.simplefilter("ignore")
+            importlib.import_module("utils.mend")
+            importlib.import_module("d2l.mxnet")
+    except Exception as error:
+        if folder:
+            shutil.rmtree(folder)
+        raise SetupError(
+            f"MXNet 1.9.1 does not load in Python {platform.python_version()} ({type(error).__name__}: {error}): "
+            f"{clicks['restart']} and run this cell again; if it fails again, {clicks['python']}."
+        ) from error
+
+
+def install(build: str, clicks: dict[str, str]) -> Path:
+    """The folder with MXNet's build "cpu" or "gpu" and d2l, made at the first call.
+
+    Its `packages` belongs on `sys.path`, its `libraries` does not. It gets its name when it is
+    whole, so that an interrupted installation is never taken for one. Raises `SetupError`.
+    """
+    import pooch
+
+    lock = Path(__file__).parent / f"mxnet_{build}.lock"
+    home = Path(pooch.os_cache("densenet-course"))
+    folder = home / f"{build}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    if folder.exists():
+        return folder
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        here = f"{platform.system()} on {platform.machine()}"
+        raise SetupError(f"MXNet 1.9.1 needs Linux on x86-64, and this is {here}: open the chapter in Colab.")
+    import fcntl
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another notebook may be installing the same
+            for part in home.glob("*.part"):
+                shutil.rmtree(part)
+            if not folder.exists():
+                download(build, lock, folder, clicks)
+    except OSError as error:
+        raise SetupError(
+            f"MXNet cannot be installed in {home} ({error.strerror}): make the folder writable, "
+            "or set XDG_CACHE_HOME to another one, and run this cell again."
+        ) from error
+    return folder
+
+
+def download(build: str, lock: Path, folder: Path, clicks: dict[str, str]) -> None:
+    """Make `folder` from the wheels that `lock` names, each checked against its hash. Raises `SetupError`."""
+    name, size = BUILDS[build]
+    free = shutil.disk_usage(folder.parent).free
+    needs = f"MXNet {name} needs {size / 1e9:.1f} GB in {folder.parent}"
+    no_space = f"{needs}, and {free / 1e9:.1f} GB are free: delete some files, then run this cell again."
+    if free < size:
+        raise SetupError(no_space)
+    print(f"Installing MXNet {name}, once ...", end="\r", flush=True)
+    part = folder.with_suffix(".part")
+    (part / "temporary").mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "install", "--target", part / "packages", "--requirement", lock]
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-compile"]
+    pip = subprocess.run(
+        [*command, "--quiet", "--retries", "1", "--timeout", "15"],
+        # pip unpacks in TMPDIR and then moves; on the same disk that is a renaming.
+        env=os.environ | {"TMPDIR": str(part / "temporary"), "PIP_USER": "0"},
+        capture_output=True,
+        text=True,
+    )
+    if pip.returncode:
+        shutil.rmtree(part)
+        if "No space left" in pip.stderr:
+            raise SetupError(no_space)
+        said = pip.stderr.strip().splitlines() or ["pip did not say why"]
+        raise SetupError(
+            f"MXNet could not be downloaded ({said[-1].removeprefix('ERROR: ')}): "
+            f"{clicks['network']}, then run this cell again."
+        )
+    shutil.rmtree(part / "temporary")
+    if build == "gpu":
+        (part / "packages" / "nvidia").rename(part / "libraries")
+    part.rename(folder)
