@@ -147,7 +147,7 @@ def test_gpu_build_installs_and_binds_every_symbol_beside_a_stub_of_the_driver(t
     (tmp_path / "stub.c").write_text(STUB)
     subprocess.run(
         [
-            *"gcc -shared -fPIC -Wl,-soname,libcuda.so.1".split(),
+            *["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"],
             tmp_path / "stub.c",
             "-o",
             tmp_path / "stub/libcuda.so.1",

@@ -26,7 +26,7 @@ CLICKS = {
         "gpu": "choose Runtime > Change runtime type > T4 GPU",
         "restart": "choose Runtime > Restart session",
         "python": "choose an earlier one under Runtime > Change runtime type > Runtime version",
-        "network": "wait a minute",
+        "network": "check the connection",
     },
     "Kaggle": {
         "gpu": "choose Settings > Accelerator > GPU T4 x2",
@@ -38,13 +38,13 @@ CLICKS = {
         "gpu": "open the chapter in Colab, for Binder has none",
         "restart": "choose Kernel > Restart Kernel",
         "python": "open the chapter with the Binder button of its page",
-        "network": "wait a minute",
+        "network": "check the connection",
     },
     "A clone": {
         "gpu": "open the chapter in Colab, or use a machine with an NVIDIA GPU and its driver",
         "restart": "restart the kernel",
         "python": "use `make lab`, which brings its own Python",
-        "network": "connect to the network",
+        "network": "check the connection",
     },
 }
 
