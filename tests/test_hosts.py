@@ -111,11 +111,9 @@ def test_chapters_01_to_06_run_as_on_the_host_and_print_the_committed_shapes_and
     content.mkdir()
     for notebook in NOTEBOOKS:
         shutil.copy(notebook, content)
-    nbval = (
-        "-m pytest -c /dev/null --nbval --nbval-cell-timeout=1800 --nbval-kernel-name=replica -q -p no:cacheprovider"
-    )
+    nbval = "--nbval --nbval-cell-timeout=1800 --nbval-kernel-name=replica -q --rootdir=. -p no:cacheprovider"
     run = subprocess.run(
-        [sys.executable, *nbval.split(), "."], cwd=content, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *nbval.split()], cwd=content, env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stdout[-5000:]
     once_more = "import sys; sys.path[:0] = ['..']; from utils.runtime import setup; setup('06'); import mxnet, numpy"
