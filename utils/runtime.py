@@ -53,15 +53,17 @@ def setup(chapter: str = "", device: str = ""):
     """Make MXNet run here, switch it to its NumPy interface, seed it, and return the device to compute on.
 
     `chapter` is the number of the calling notebook, such as "06". `device` may be "cpu" or "gpu";
-    without it, the GPU is taken if MXNet can drive it. Prints one line on what was found. Calling it
-    again is harmless and seeds again. Raises `SetupError`, one sentence with the next step.
+    without it, the GPU is taken if MXNet can drive it. Prints what was found, and on the next line
+    what that means. Calling it again is harmless and seeds again. Raises `SetupError`, one sentence
+    with the next step.
     """
     global build
     host = find_host()
     clicks = CLICKS[host]
+    on_cpu = f"call setup({chapter!r}, 'cpu')"
     gpu, trouble = find_gpu() if device != "cpu" else ("", "")
     if device == "gpu" and not gpu:
-        raise SetupError(f"{trouble}: {clicks['gpu']}, or call setup({chapter!r}, 'cpu').")
+        raise SetupError(f"{trouble}: {clicks['gpu']}, or {on_cpu}.")
     wanted = "gpu" if gpu else "cpu"
     if MXNET_CAME_FIRST or build not in (None, wanted):
         raise SetupError(f"MXNet was imported before this cell: {clicks['restart']}, then run this cell first.")
@@ -72,18 +74,20 @@ def setup(chapter: str = "", device: str = ""):
     from d2l import mxnet as d2l
 
     if gpu:
-        trouble = try_out(gpu, f"{clicks['restart']} and call setup({chapter!r}, 'cpu')")
+        trouble = try_out(gpu, f"{clicks['restart']} and {on_cpu}")
+    if device == "gpu" and trouble:
+        raise SetupError(f"{trouble}: {clicks['gpu']}, or {clicks['restart']} and {on_cpu}.")
     mx.npx.set_np()
     mx.random.seed(SEED)
-    line = [f"{host}, Python {platform.python_version()}, MXNet {mx.__version__}, {machine()}."]
-    line.append(f"The course computes on {d2l.try_gpu()}{minutes(chapter)}.")
+    lines = [f"{host}, Python {platform.python_version()}, MXNet {mx.__version__}, {machine()}."]
+    lines.append(f"The course computes on {d2l.try_gpu()}{minutes(chapter)}.")
     if trouble and (host in ("Colab", "Kaggle") or trouble != NO_GPU):
-        line.append(f"{trouble}: for a GPU, {clicks['gpu']}.")
+        lines.append(f"{trouble}: for a GPU, {clicks['gpu']}.")
     if platform.python_version().rpartition(".")[0] not in TRIED_PYTHONS:
-        line.append(f"Nobody has tried the course with this Python: if a cell fails, {clicks['python']}.")
+        lines.append(f"Nobody has tried the course with this Python: if a cell fails, {clicks['python']}.")
     if os.environ.get("COURSE_QUICK"):
-        line.append("COURSE_QUICK is set, so training stops after a few steps.")
-    print(*line)
+        lines.append("COURSE_QUICK is set, so training stops after a few steps.")
+    print(*lines, sep="\n")
     return d2l.try_gpu()
 
 
