@@ -18,9 +18,11 @@ def statistics_restored(block: gluon.Block, device) -> Iterator[None]:
     parameters = block.collect_params(".*running_.*").values()
     statistics = [p.data(device) for p in parameters if p.shape[0] > 0]
     before = [array.copy() for array in statistics]
-    yield
-    for array, value in zip(statistics, before, strict=True):
-        array[:] = value
+    try:
+        yield
+    finally:
+        for array, value in zip(statistics, before, strict=True):
+            array[:] = value
 
 
 def channels(X: np.ndarray, begin: int, end: int | None) -> np.ndarray:
