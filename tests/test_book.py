@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from chapters.execute import STATUS, status_table
+from chapters.execute import REPOSITORY, STATUS, status_table
 
 UNRESOLVED = re.compile(
     r"\{(glue|ref|numref|cite|doc|eq|term|exercise|download)\b[^}]*\}|Traceback \(most recent call last\)"
@@ -153,3 +153,13 @@ def test_book_has_no_page_beside_those_of_its_contents(html, all_pages):
 
 def test_status_page_says_what_the_notebooks_say():
     assert STATUS.read_text() == status_table(), "book/_chapters.txt is stale: run `make notebooks`"
+
+
+def test_every_chapter_opens_in_colab_on_binder_and_on_kaggle(html, chapter_page):
+    links = {link["href"] for link in parse(html / f"{chapter_page}.html").select(".dropdown-launch-buttons a")}
+    project = urlsplit(REPOSITORY).path
+    assert {
+        f"https://colab.research.google.com/github{project}/blob/main/{chapter_page}.ipynb",
+        f"https://mybinder.org/v2/gh{project}/main?urlpath=lab/tree/{chapter_page}.ipynb",
+        f"https://www.kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/{chapter_page}.ipynb",
+    } == links
