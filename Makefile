@@ -17,7 +17,7 @@ test: .venv/installed book  ## replay every notebook, test utils and the rendere
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) pytest
 
-test-hosts: .venv/installed  ## run chapters 01 to 06 in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB)
+test-hosts: .venv/installed  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
 	@$(RUN) pytest tests/test_hosts.py -m ''
 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
