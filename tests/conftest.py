@@ -1,5 +1,9 @@
 """Options of the tests, what they run over, and the count of replayed cells at the end."""
 
+# Before anything that imports MXNet, which reads the number of threads when it is imported.
+import utils  # noqa: F401
+
+# isort: split
 import os
 from collections import Counter
 from pathlib import Path

@@ -1,11 +1,5 @@
 """The arithmetic of what a DenseNet costs against published figures, real networks and MXNet's own memory pool."""
 
-# Before mxnet, which reads the number of threads when it is imported.
-from utils import cost, measure, runtime
-from utils.densenet import DenseNet, densenet_spec
-from utils.spec import cifar_spec
-
-# isort: split
 import json
 import re
 import subprocess
@@ -19,6 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mxnet import np
+
+from utils import cost, measure, runtime
+from utils.densenet import DenseNet, densenet_spec
+from utils.spec import cifar_spec
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,14 +5,12 @@ import http.server
 import struct
 import threading
 
-# Before mxnet, which reads the number of threads when it is imported.
-from utils import data, runtime
-
-# isort: split
 import numpy
 import pytest
 from mxnet import np
 from mxnet.gluon.data.vision import transforms
+
+from utils import data, runtime
 
 NAME = "t10k-labels-idx1-ubyte.gz"
 IMAGES = "t10k-images-idx3-ubyte.gz"

@@ -1,6 +1,14 @@
 """The network against the paper's arithmetic, published counts and Gluon's own DenseNet."""
 
-# Before mxnet, which reads the number of threads when it is imported.
+from functools import partial
+
+import mxnet as mx
+import numpy
+import pytest
+from mxnet import autograd, np
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo import vision
+
 from utils import runtime
 from utils.densenet import (
     DenseBlock,
@@ -12,16 +20,6 @@ from utils.densenet import (
     transition_block,
 )
 from utils.measure import parameter_count, shape_table
-
-# isort: split
-from functools import partial
-
-import mxnet as mx
-import numpy
-import pytest
-from mxnet import autograd, np
-from mxnet.gluon import nn
-from mxnet.gluon.model_zoo import vision
 
 PLAIN_121 = densenet_spec[121] | dict(bottleneck_width=None, use_bias=True)
 PLAIN_4444 = PLAIN_121 | dict(blocks=(4, 4, 4, 4))

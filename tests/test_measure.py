@@ -1,16 +1,14 @@
 """Counts and shapes read off networks small enough to be checked by hand."""
 
-# Before mxnet, which reads the number of threads when it is imported.
-from utils import measure, runtime
-from utils.densenet import DenseBlock, DenseNet, densenet_spec
-
-# isort: split
 from functools import partial
 
 import mxnet as mx
 import pytest
 from mxnet import gluon, np
 from mxnet.gluon import nn
+
+from utils import measure, runtime
+from utils.densenet import DenseBlock, DenseNet, densenet_spec
 
 
 @pytest.fixture(autouse=True)

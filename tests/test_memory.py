@@ -1,13 +1,5 @@
 """Peak memory measured, and the memory-efficient network against the plain one."""
 
-# Before mxnet, which reads the number of threads when it is imported.
-from utils import cost, measure, runtime
-from utils.densenet import DenseNet
-from utils.memory_efficient import MemoryEfficientDenseBlock, MemoryEfficientDenseNet, backward
-from utils.spec import densenet_spec, imagenet_spec
-from utils.training import hybridized
-
-# isort: split
 import math
 import subprocess
 import sys
@@ -15,6 +7,12 @@ import sys
 import mxnet as mx
 import pytest
 from mxnet import autograd, np
+
+from utils import cost, measure, runtime
+from utils.densenet import DenseNet
+from utils.memory_efficient import MemoryEfficientDenseBlock, MemoryEfficientDenseNet, backward
+from utils.spec import densenet_spec, imagenet_spec
+from utils.training import hybridized
 
 SMALL = densenet_spec["BC-100-12"] | dict(blocks=(4, 3))
 WIDTHS = {

@@ -1,10 +1,5 @@
 """The setup cell and `setup`: what they find and install, and the one sentence when something is in the way."""
 
-# Before mxnet, which reads the number of threads when it is imported.
-from utils import install, runtime
-from utils.install import SetupError
-
-# isort: split
 import ast
 import re
 import subprocess
@@ -18,6 +13,8 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from chapters.execute import REPOSITORY, SETUP_MARK, from_source, setup_cell
+from utils import install, runtime
+from utils.install import SetupError
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
