@@ -1,6 +1,6 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-hosts notebooks lab bench lock clean
+.PHONY: help book test test-hosts notebooks assignment lab bench lock clean
 
 UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
@@ -23,6 +23,10 @@ test-hosts: .venv/installed  ## run chapters in replicas of Colab, Kaggle and a 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
 	@$(RUN) chapters.execute $(NAME)
 	@$(RUN) book.figures
+
+ASSIGNMENTS ?= assignments
+assignment: .venv/installed  ## make an assignment's notebooks and key; NAME=01_blocks, ASSIGNMENTS=folder of masters
+	@$(RUN) assignments.build $(ASSIGNMENTS) $(NAME)
 
 lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
