@@ -9,6 +9,7 @@ the rest is run again without it.
 import argparse
 import csv
 import hashlib
+import html
 import json
 import os
 import re
@@ -78,15 +79,17 @@ def open_folders(folder: Path) -> list[str]:
     return [word for path in (*folder.parents[-2::-1], folder) for word in ("--perms", "0755", "--dir", str(path))]
 
 
+def is_sensible(submission: Path) -> bool:
+    return not submission.is_symlink() and submission.is_file() and submission.stat().st_size <= NOTEBOOK_BYTES
+
+
 def answers(submission: Path, names: list[str]) -> dict[str, str]:
     """The source of each answer in a submitted notebook, by the name in its cell's metadata or first line.
 
     Raises `SubmissionError` if the file is not a notebook of a sensible size.
     """
-    if submission.is_symlink() or not submission.is_file():
-        raise SubmissionError("It is not a plain file.")
-    if submission.stat().st_size > NOTEBOOK_BYTES:
-        raise SubmissionError(f"It is larger than {NOTEBOOK_BYTES >> 20} MB: hand it in without outputs.")
+    if not is_sensible(submission):
+        raise SubmissionError(f"It is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
     try:
         cells = json.loads(submission.read_bytes().decode())["cells"]
         found = {}
@@ -206,38 +209,63 @@ def main() -> None:
         prog="python -m assignments.grade", description="Grade submissions of an assignment."
     )
     parser.add_argument("key", type=Path, help="key.json, as `make assignment` wrote it")
-    parser.add_argument("submissions", type=Path, nargs="+", help="notebooks; a student is named by the file's name")
-    parser.add_argument("--out", type=Path, required=True, help="folder for grades.csv and what was graded already")
+    parser.add_argument("submissions", type=Path, nargs="+", help="notebooks, each named for its student")
+    parser.add_argument("--out", type=Path, required=True, help="folder for grades.csv and a page for each student")
     arguments = parser.parse_args()
+    names = [submission.stem for submission in arguments.submissions]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        sys.exit(f"Two submissions have the same name, {twice[0]}: rename one, for the name says whose it is.")
     check_sandbox()
-    key = json.loads(arguments.key.read_text())
-    done = arguments.out / "graded"
-    done.mkdir(parents=True, exist_ok=True)
+    grades = grade_all(arguments.submissions, arguments.key.read_text(), arguments.out / "graded")
+    write(arguments.out, dict(zip(names, grades, strict=True)))
+
+
+def grade_all(submissions: list[Path], key: str, folder: Path) -> list[dict]:
+    """The grades of all submissions, several at a time; what was graded before is read from `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     slots = list(range(os.cpu_count()))
 
-    def grade_once(submission: Path) -> dict:
-        content = submission.read_bytes() if submission.is_file() and not submission.is_symlink() else b""
-        digest = hashlib.sha256(arguments.key.read_bytes() + content).hexdigest()
-        stored = done / f"{digest}.json"
-        if not stored.exists():
-            slot = slots.pop()
-            part = stored.with_suffix(f".{slot}")
-            part.write_text(json.dumps(grade(submission, key, slot)))
-            part.replace(stored)
+    def grade_one(submission: Path) -> dict:
+        slot = slots.pop()
+        try:
+            if not is_sensible(submission):
+                return grade(submission, json.loads(key), slot)
+            stored = folder / f"{hashlib.sha256(key.encode() + submission.read_bytes()).hexdigest()}.json"
+            if not stored.exists():
+                part = stored.with_suffix(f".{slot}")
+                part.write_text(json.dumps(grade(submission, json.loads(key), slot)))
+                part.replace(stored)
+            return json.loads(stored.read_text())
+        except Exception as error:  # one submission must not stop the others
+            remark = f"This could not be graded ({type(error).__name__}: {error}): grade it by hand."
+            return {question["name"]: {"points": 0, "remark": remark} for question in json.loads(key)["questions"]}
+        finally:
             slots.append(slot)
-        return json.loads(stored.read_text())
 
     with ThreadPoolExecutor(len(slots)) as pool:
-        found = list(
-            tqdm(pool.map(grade_once, arguments.submissions), total=len(arguments.submissions), unit=" submissions")
-        )
-    names = [question["name"] for question in key["questions"]]
-    with (arguments.out / "grades.csv").open("w", newline="") as file:
+        return list(tqdm(pool.map(grade_one, submissions), total=len(submissions), unit=" submissions"))
+
+
+def write(folder: Path, grades: dict[str, dict]) -> None:
+    """Write `grades.csv`, a row a student, and a page for each student in `feedback`."""
+    questions = list(next(iter(grades.values())))
+    (folder / "feedback").mkdir(exist_ok=True)
+    with (folder / "grades.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["student", *names, "points"])
-        for submission, grades in zip(arguments.submissions, found, strict=True):
-            points = [grades[name]["points"] for name in names]
-            table.writerow([submission.stem, *points, sum(points)])
+        table.writerow(["student", *questions, "points"])
+        for student, verdicts in grades.items():
+            points = [verdicts[question]["points"] for question in questions]
+            table.writerow([student, *points, sum(points)])
+            rows = [[question, verdicts[question]["points"], verdicts[question]["remark"]] for question in questions]
+            (folder / "feedback" / f"{student}.html").write_text(page(student, [*rows, ["in all", sum(points), ""]]))
+
+
+def page(student: str, rows: list[list]) -> str:
+    cells = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(student)}</title>'
+        f"<h1>{html.escape(student)}</h1><table><tr><th>question</th><th>points</th><th>remark</th></tr>{cells}</table>"
+    )
 
 
 if __name__ == "__main__":

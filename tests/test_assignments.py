@@ -204,12 +204,15 @@ SPOILED = {
     "JSON of another kind": (lambda path: path.write_text("[1]"), "It is not a Jupyter notebook."),
     "deep JSON": (lambda path: path.write_text("[" * 10**5), "It is not a Jupyter notebook."),
     "not UTF-8": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "It is not a Jupyter notebook."),
-    "huge": (lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)), "It is larger than 10 MB"),
+    "huge": (
+        lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
+        "It is not a plain file of at most 10 MB.",
+    ),
     "a link": (
         lambda path: path.rename(path.with_name("x")) and path.symlink_to(path.with_name("x")),
-        "not a plain file",
+        "It is not a plain file",
     ),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "It is not a plain file."),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "It is not a plain file"),
 }
 
 
@@ -230,6 +233,26 @@ def test_lost_metadata_do_not_matter_and_a_lost_name_costs_what_needs_it(solved)
     assert [v["points"] for v in grade.grade(path, key).values()] == [2, 0, 0, 2]
 
 
+def test_submission_on_which_the_grader_fails_does_not_stop_the_others(solved, tmp_path, monkeypatch):
+    path, key = solved
+    monkeypatch.setattr(grade, "grade", lambda submission, *_: {"q": {}} if submission == path else 1 / 0)
+    other = shutil.copy(path, tmp_path / "other.ipynb")
+    other.write_text(other.read_text() + " ")
+    fine, failed = grade.grade_all([path, other], build.json.dumps(key), tmp_path / "graded")
+    assert fine == {"q": {}} and "ZeroDivisionError" in failed["check_conv_block"]["remark"]
+
+
+def test_page_of_a_student_escapes_what_it_shows():
+    assert "<b>" not in grade.page("<b>", [["<b>", 1, "<b>"]])
+
+
+def test_two_submissions_of_one_name_are_refused(tmp_path, monkeypatch):
+    files = [str(tmp_path / "a" / "x.ipynb"), str(tmp_path / "b" / "x.ipynb")]
+    monkeypatch.setattr("sys.argv", ["grade", "key.json", *files, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="the same name, x: rename one"):
+        grade.main()
+
+
 def test_grading_without_a_sandbox_is_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(SystemExit, match="Grading needs a sandbox: install bwrap"):
@@ -246,3 +269,4 @@ def test_what_is_graded_is_not_graded_again_and_the_table_has_a_row_a_student(so
     grade.main()
     names = ",".join(question["name"] for question in key["questions"])
     assert (tmp_path / "out" / "grades.csv").read_text().split() == [f"student,{names},points", "solved,2,2,4,2,10"]
+    assert "<td>in all</td><td>10</td>" in (tmp_path / "out" / "feedback" / "solved.html").read_text()
