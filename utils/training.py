@@ -50,9 +50,9 @@ class Trainer(d2l.Trainer):
     def prepare_data(self, data: d2l.DataModule) -> None:
         super().prepare_data(data)
         if QUICK:
-            loader = self.train_dataloader
-            loader.images, loader.labels = loader.images[:QUICK_IMAGES], loader.labels[:QUICK_IMAGES]
-            self.num_train_batches = len(loader)
+            for loader in (self.train_dataloader, self.val_dataloader):
+                loader.images, loader.labels = loader.images[:QUICK_IMAGES], loader.labels[:QUICK_IMAGES]
+            self.num_train_batches, self.num_val_batches = len(self.train_dataloader), len(self.val_dataloader)
 
     def fit(self, model: d2l.Classifier, data: d2l.DataModule) -> None:
         """Train `model` on `data`, whose loaders are `Batches`.
