@@ -1,8 +1,8 @@
 """The student's side of the grader: runs in the sandbox, and knows no expected answer.
 
-Reads a task from standard input: `cells`, sources to run in order, and `questions`, each with the source of a `probe`
-and its `inputs`. Writes a JSON line before each step, `["start", number]`, and for each question its answers,
-`["answers", number, answers]`, or `["error", number, text]`. Whatever the student's code prints is thrown away.
+Reads a task from standard input, a list of steps: `{"source"}`, a cell to run, or `{"probe", "inputs"}`, a question.
+Writes a JSON line before each step, `["start", number]`, for each question `["answers", number, answers]`, for a step
+that fails `["error", number, type of the exception]`, and at last `["end"]`. What a cell prints is thrown away.
 """
 
 import json
@@ -11,11 +11,15 @@ import sys
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
+    steps = json.load(sys.stdin)
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
+
+    def say(*message: object) -> None:
+        # Answers may be NumPy's or MXNet's numbers.
+        print(json.dumps(message, default=lambda number: number.item()), file=lines)
 
     import mxnet
 
@@ -23,21 +27,18 @@ def main() -> None:
 
     mxnet.npx.set_np()
     space = {"__name__": "__main__"}
-    steps = [("cell", source) for source in task["cells"]] + [("question", question) for question in task["questions"]]
-    for number, (kind, step) in enumerate(steps):
-        print(json.dumps(["start", number]), file=lines)
+    for number, step in enumerate(steps):
+        say("start", number)
         try:
-            if kind == "cell":
-                exec(step, space)
+            if "source" in step:
+                exec(step["source"], space)
             else:
                 asked = {**space, "answer_of": answer_of}
                 exec(step["probe"], asked)
-                print(
-                    json.dumps(["answers", number, [asked["probe"](*inputs) for inputs in step["inputs"]]]), file=lines
-                )
+                say("answers", number, [asked["probe"](*inputs) for inputs in step["inputs"]])
         except BaseException as error:
-            print(json.dumps(["error", number, f"{type(error).__name__}: {error}"[:500]]), file=lines)
-    print(json.dumps(["end"]), file=lines)
+            say("error", number, type(error).__name__)
+    say("end")
     os._exit(0)
 
 

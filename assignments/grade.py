@@ -1,66 +1,112 @@
 """Grade submissions of an assignment: `python -m assignments.grade KEY SUBMISSIONS... --out FOLDER`.
 
-The student's code runs in a process of its own, in bubblewrap: without a network, without files but a read-only
-environment, with limits on time, memory, processes and output. This process, the only one that has the expected
-answers, sends it probes and compares what comes back. A step that hangs or kills its process costs its own question:
-the rest is run again without it.
+Students' code answers probes in a sandbox. This process, the only one that has the expected answers, compares.
 """
 
 import argparse
-import csv
+import builtins
 import hashlib
-import html
 import json
 import os
 import re
-import selectors
-import shutil
-import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).parent.parent
-ANSWER = re.compile(r"\s*# answer: (\w+)[ \t]*(\n|$)")
-STARTING_SECONDS, STEP_SECONDS, OUTPUT_BYTES, NOTEBOOK_BYTES = 60, 10, 2**20, 10 * 2**20
-COURSE = [ROOT / "assignments" / name for name in ("__init__.py", "child.py", "probes.py")]
-START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from assignments.child import main; main()"
-MEMORY_BYTES, PROCESSES = 6 * 2**30, 128
+from assignments import report, sandbox
+from assignments.network import HANDED_IN
+
+NOTEBOOK_BYTES = 10 * 2**20
+ANSWER = re.compile(r"\s*(?:#|<!--) answer: (\w+)(?: *-->)?[ \t]*(?:\n|$)")
+NOT_A_NOTEBOOK = "This is not a Jupyter notebook."
 
 
 class SubmissionError(Exception):
     """A submission of which nothing can be graded, and why."""
 
 
-def sandbox(slot: int) -> list[str]:
-    """The command that runs Python in bubblewrap, as a user of its own for each `slot` where root grades."""
-    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    command += ["--die-with-parent", "--new-session", "--clearenv", "--proc", "/proc", "--dev", "/dev"]
-    command += ["--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "lib", "lib64"):
-        command += ["--symlink", f"usr/{name}", f"/{name}"] if Path(f"/{name}").is_symlink() else []
-    for path in (sys.base_prefix, sys.prefix, *COURSE):
-        command += [*open_folders(Path(path).parent), "--ro-bind", str(path), str(path)]
-    command += ["--chdir", "/tmp", "--setenv", "OMP_NUM_THREADS", "1", "--setenv", "HOME", "/tmp"]
-    limits = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={2**26}"]
-    if os.geteuid() == 0:
-        # The limit on processes does not bind root, nor whom a user namespace makes of root.
-        user = ["setpriv", f"--reuid={60000 + slot}", f"--regid={60000 + slot}", "--clear-groups", "--no-new-privs"]
-        command += [
-            "--cap-add",
-            "CAP_SETUID",
-            "--cap-add",
-            "CAP_SETGID",
-            *user,
-            "--inh-caps=-all",
-            "--bounding-set=-all",
-        ]
-    else:
-        command[1:1] = ["--unshare-user"]
-    return [*command, *limits, sys.executable, "-E", "-s", "-P", "-c", START]
+def read(submission: Path) -> bytes:
+    """The bytes of a submitted file. Raises `SubmissionError` if it is not a plain file of a sensible size."""
+    is_link = submission.is_symlink() or submission.parent.is_symlink()
+    if is_link or not submission.is_file() or submission.stat().st_size > NOTEBOOK_BYTES:
+        raise SubmissionError(f"This is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
+    return submission.read_bytes()
+
+
+def answers(content: bytes, key: dict) -> dict[str, str]:
+    """What a notebook answers, by the name in a cell's first line or metadata; of several cells, the first counts.
+
+    Raises `SubmissionError` if it is not a notebook.
+    """
+    trained = {cell["name"] for cell in key["cells"] if cell.get("trained")}
+    found = {}
+    try:
+        for cell in json.loads(content.decode())["cells"]:
+            source = "".join(cell["source"])
+            first = ANSWER.match(source)
+            name = first[1] if first else cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+            if name in trained:
+                htmls = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
+                networks = HANDED_IN.findall("".join(htmls))
+                if networks:
+                    found.setdefault(name, f"{name} = {networks[-1]!r}")
+            elif name:
+                found.setdefault(name, source[first.end() :] if first and cell["cell_type"] == "markdown" else source)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SubmissionError(NOT_A_NOTEBOOK) from error
+    return found
+
+
+def grade(content: bytes, key: dict, slot: int = 0, safe: bool = True) -> dict:
+    """The verdict on each question, `{"points", "remark"}`, the free texts, and the code of a submitted notebook."""
+    given = answers(content, key)
+    steps = [{"source": cell.get("source") or given.get(cell["name"], "")} for cell in key["cells"]]
+    asked = [{part: question[part] for part in ("probe", "inputs", "seconds")} for question in key["questions"]]
+    messages, failures = sandbox.answers_of(steps + asked, slot, safe)
+    cells = [cell["name"] for cell in key["cells"]]
+    verdicts = {}
+    for number, question in enumerate(key["questions"], len(steps)):
+        name, message = question["name"], messages.get(number)
+        if not message or message[0] == "error":  # what went wrong first says most
+            number = min((step for step in (cells.index(name), number) if step in {*messages, *failures}), default=number)
+        verdicts[name] = verdict(question, messages.get(number), failures.get(number))
+        if name not in given:
+            verdicts[name] = nothing(f"Nothing was handed in as {name}.")
+    texts = {text["name"]: given.get(text["name"], "").strip() for text in key["texts"]}
+    code = [given[cell["name"]] for cell in key["cells"] if cell["name"] in given and not cell.get("trained")]
+    return {"verdicts": verdicts, "texts": texts, "code": "\n\n".join(code)}
+
+
+def nothing(remark: str) -> dict:
+    return {"points": 0, "remark": remark}
+
+
+def verdict(question: dict, message: list | None, failure: str | None) -> dict:
+    """The points for what came back from the sandbox, and a remark that gives no hidden number away."""
+    if failure or not message:
+        return nothing(failure or "No answer came back.")
+    if message[0] == "error":
+        # A name that a student made up could carry what was asked out of the sandbox.
+        name = message[2] if hasattr(builtins, message[2]) else "an error"
+        return nothing(f"The code stopped with {name}.")
+    came, expected = message[2], question["expected"]
+    if question["shares"]:  # one probe, whose answers count one by one
+        came, expected = came[0] if came and isinstance(came[0], list) else [], expected[0]
+    pairs = list(zip(came, expected, strict=False))
+    right, of = sum(is_same(*pair) for pair in pairs), len(expected)
+    if question["shares"]:
+        reached = [points for share, points in question["shares"] if right / of >= share]
+        return {"points": max(reached, default=0), "remark": f"{right / of:.1%} of {of:,} answers were right."}
+    if right == of:
+        return {"points": question["points"], "remark": "Right."}
+    remark = f"{right} of {of} answers were right."
+    kinds = ((kind_of(answer), kind_of(expected)) for answer, expected in pairs)
+    if differ := next(((came, asked) for came, asked in kinds if came != asked), None):
+        remark += f" One was {differ[0]}, where {differ[1]} was asked for."
+    return nothing(remark)
 
 
 def is_same(answer: object, expected: object) -> bool:
@@ -74,198 +120,84 @@ def is_same(answer: object, expected: object) -> bool:
     return answer == expected
 
 
-def open_folders(folder: Path) -> list[str]:
-    """What lets bubblewrap make a folder and those around it for everyone, not just for who starts it."""
-    return [word for path in (*folder.parents[-2::-1], folder) for word in ("--perms", "0755", "--dir", str(path))]
+def kind_of(value: object) -> str:
+    """What a value is, in words, without saying which."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    words = {int: "a whole number", float: "a number with a point", str: "a text", bool: "True or False"}
+    return words.get(type(value), "nothing" if value is None else "something else")
 
 
-def is_sensible(submission: Path) -> bool:
-    return not submission.is_symlink() and submission.is_file() and submission.stat().st_size <= NOTEBOOK_BYTES
-
-
-def answers(submission: Path, names: list[str]) -> dict[str, str]:
-    """The source of each answer in a submitted notebook, by the name in its cell's metadata or first line.
-
-    Raises `SubmissionError` if the file is not a notebook of a sensible size.
-    """
-    if not is_sensible(submission):
-        raise SubmissionError(f"It is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
-    try:
-        cells = json.loads(submission.read_bytes().decode())["cells"]
-        found = {}
-        for cell in cells:
-            if cell["cell_type"] == "code":
-                source = "".join(cell["source"])
-                first = ANSWER.match(source)
-                name = first[1] if first else cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
-                found.setdefault(name, source)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SubmissionError("It is not a Jupyter notebook.") from error
-    return {name: found[name] for name in names if name in found}
-
-
-def grade(submission: Path, key: dict, slot: int = 0) -> dict:
-    """Points and a remark for each question of one submission, `{name: {"points", "remark"}}`."""
-    try:
-        given = answers(submission, [cell["name"] for cell in key["cells"] if cell["source"] is None])
-    except SubmissionError as error:
-        return {question["name"]: {"points": 0, "remark": str(error)} for question in key["questions"]}
-    steps = [cell["source"] if cell["source"] is not None else given.get(cell["name"], "") for cell in key["cells"]]
-    questions = [{part: question[part] for part in ("probe", "inputs")} for question in key["questions"]]
-    said, failed = {}, {}
-    for _ in range(len(steps) + len(questions) + 1):
-        blank = [step if number not in failed else "" for number, step in enumerate(steps)]
-        left = [
-            question if len(steps) + number not in {*failed, *said} else {"probe": "def probe(): pass", "inputs": []}
-            for number, question in enumerate(questions)
-        ]
-        got, stuck = run({"cells": blank, "questions": left}, slot)
-        for number, message in got.items():
-            said.setdefault(number, message)
-        if stuck is None:
-            break
-        failed.setdefault(*stuck)
-    return {
-        question["name"]: verdict(question, said.get(len(steps) + number), failed.get(len(steps) + number))
-        for number, question in enumerate(key["questions"])
-    }
-
-
-def verdict(question: dict, message: list | None, failure: str | None) -> dict:
-    if failure or not message:
-        return {"points": 0, "remark": failure or "No answer came back."}
-    if message[0] == "error":
-        return {"points": 0, "remark": "The code stopped with an error."}
-    right = is_same(message[2], question["expected"])
-    return {"points": question["points"] if right else 0, "remark": "Right." if right else "An answer is not right."}
-
-
-def run(task: dict, slot: int) -> tuple[dict[int, list], tuple[int, str] | None]:
-    """Send a task to a new sandbox; return its messages by step, and the step that it did not survive with the reason.
-
-    Each step has `STEP_SECONDS`, the first `STARTING_SECONDS`.
-    """
-    process = subprocess.Popen(
-        sandbox(slot), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-    )
-    messages, step, reason = {}, 0, None
-    try:
-        with selectors.DefaultSelector() as selector:
-            process.stdin.write(json.dumps(task).encode())
-            process.stdin.close()
-            selector.register(process.stdout, selectors.EVENT_READ)
-            unread, received, deadline = b"", 0, time.monotonic() + STARTING_SECONDS
-            while reason is None:
-                if not selector.select(max(0, deadline - time.monotonic())):
-                    reason = f"The code ran for more than {STEP_SECONDS} seconds."
-                    break
-                chunk = os.read(process.stdout.fileno(), 65536)
-                received += len(chunk)
-                if not chunk:
-                    reason = "The code ended its process."
-                elif received > OUTPUT_BYTES:
-                    reason = f"The code gave back more than {OUTPUT_BYTES >> 20} MB."
-                *lines, unread = (unread + chunk).split(b"\n")
-                for line in lines:
-                    message = parse(line)
-                    if message[:1] == ["end"]:
-                        return messages, None
-                    if len(message) == 2 and message[0] == "start" and type(message[1]) is int and message[1] > step:
-                        step, deadline = message[1], time.monotonic() + STEP_SECONDS
-                    elif len(message) == 3 and message[0] in ("answers", "error") and type(message[1]) is int:
-                        messages[message[1]] = message
-    except BrokenPipeError:
-        reason = "The sandbox did not start."
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    return messages, (step, reason)
-
-
-def parse(line: bytes) -> list:
-    """One line of the sandbox as a list; an empty one if it is anything else."""
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return []
-    return message if isinstance(message, list) else []
-
-
-def check_sandbox() -> None:
-    """Stop unless the sandbox starts, and hides this machine's files and network."""
-    lacking = [program for program in ("bwrap", "prlimit", "setpriv") if not shutil.which(program)]
-    if lacking:
-        sys.exit(f"Grading needs a sandbox: install {' '.join(lacking)} (Debian: bubblewrap, util-linux).")
-    look = f"import os, json, sys; print(json.dumps(['answers', 0, [os.path.exists({str(ROOT / 'README.md')!r})]]))"
-    command = [*sandbox(0)[:-1], look]
-    seen = subprocess.run(command, capture_output=True, text=True)
-    if seen.stdout.strip() != '["answers", 0, [false]]':
-        sys.exit(f"The sandbox does not work here: {seen.stderr.strip() or seen.stdout.strip()}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m assignments.grade", description="Grade submissions of an assignment."
-    )
-    parser.add_argument("key", type=Path, help="key.json, as `make assignment` wrote it")
-    parser.add_argument("submissions", type=Path, nargs="+", help="notebooks, each named for its student")
-    parser.add_argument("--out", type=Path, required=True, help="folder for grades.csv and a page for each student")
-    arguments = parser.parse_args()
-    names = [submission.stem for submission in arguments.submissions]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        sys.exit(f"Two submissions have the same name, {twice[0]}: rename one, for the name says whose it is.")
-    check_sandbox()
-    grades = grade_all(arguments.submissions, arguments.key.read_text(), arguments.out / "graded")
-    write(arguments.out, dict(zip(names, grades, strict=True)))
-
-
-def grade_all(submissions: list[Path], key: str, folder: Path) -> list[dict]:
-    """The grades of all submissions, several at a time; what was graded before is read from `folder`."""
+def grade_all(submissions: dict[str, Path], key_text: str, folder: Path, safe: bool = True) -> Iterator[tuple]:
+    """The name and the result of each submission, several at a time; what was graded before is read from `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    key = json.loads(key_text)
     slots = list(range(os.cpu_count()))
 
     def grade_one(submission: Path) -> dict:
         slot = slots.pop()
         try:
-            if not is_sensible(submission):
-                return grade(submission, json.loads(key), slot)
-            stored = folder / f"{hashlib.sha256(key.encode() + submission.read_bytes()).hexdigest()}.json"
+            content = read(submission)
+            stored = folder / f"{hashlib.sha256(key_text.encode() + content).hexdigest()}.json"
             if not stored.exists():
-                part = stored.with_suffix(f".{slot}")
-                part.write_text(json.dumps(grade(submission, json.loads(key), slot)))
-                part.replace(stored)
+                report.write_whole(stored, json.dumps(grade(content, key, slot, safe)))
             return json.loads(stored.read_text())
+        except SubmissionError as error:
+            return ungraded(key, str(error))
         except Exception as error:  # one submission must not stop the others
-            remark = f"This could not be graded ({type(error).__name__}: {error}): grade it by hand."
-            return {question["name"]: {"points": 0, "remark": remark} for question in json.loads(key)["questions"]}
+            return ungraded(key, f"This could not be graded ({type(error).__name__}: {error}): it needs a look by hand.")
         finally:
             slots.append(slot)
 
     with ThreadPoolExecutor(len(slots)) as pool:
-        return list(tqdm(pool.map(grade_one, submissions), total=len(submissions), unit=" submissions"))
+        results = pool.map(grade_one, submissions.values())
+        yield from zip(submissions, tqdm(results, total=len(submissions), unit=" submissions"), strict=True)
 
 
-def write(folder: Path, grades: dict[str, dict]) -> None:
-    """Write `grades.csv`, a row a student, and a page for each student in `feedback`."""
-    questions = list(next(iter(grades.values())))
-    (folder / "feedback").mkdir(exist_ok=True)
-    with (folder / "grades.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["student", *questions, "points"])
-        for student, verdicts in grades.items():
-            points = [verdicts[question]["points"] for question in questions]
-            table.writerow([student, *points, sum(points)])
-            rows = [[question, verdicts[question]["points"], verdicts[question]["remark"]] for question in questions]
-            (folder / "feedback" / f"{student}.html").write_text(page(student, [*rows, ["in all", sum(points), ""]]))
+def ungraded(key: dict, remark: str) -> dict:
+    verdicts = {question["name"]: nothing(remark) for question in key["questions"]}
+    return {"verdicts": verdicts, "texts": {text["name"]: "" for text in key["texts"]}, "code": ""}
 
 
-def page(student: str, rows: list[list]) -> str:
-    cells = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(student)}</title>'
-        f"<h1>{html.escape(student)}</h1><table><tr><th>question</th><th>points</th><th>remark</th></tr>{cells}</table>"
-    )
+def find(paths: list[Path], assignment: str) -> dict[str, Path]:
+    """The submissions by student, who is named by the file or by a folder above it, whichever tells them apart.
+
+    A folder stands for all notebooks in it. Raises `SystemExit` if nothing tells them apart.
+    """
+    submissions = []
+    for path in paths:
+        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+        submissions += [file for file in inside if ".ipynb_checkpoints" not in file.parts]
+    if not submissions:
+        sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
+    for level in range(max(len(submission.parts) for submission in submissions)):
+        names = [[submission.stem, *(parent.name for parent in submission.parents)][level:] for submission in submissions]
+        names = [name[0] if name else "" for name in names]
+        if len({name.lower() for name in names}) == len(names) and not {"", assignment} & set(names):
+            return dict(zip(names, submissions, strict=True))
+    sys.exit("Neither file names nor folder names tell the submissions apart: give each student one file or one folder.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m assignments.grade", description="Grade an assignment.")
+    parser.add_argument("key", type=Path, help="key.json, as `make assignment` wrote it")
+    parser.add_argument("submissions", type=Path, nargs="+", help="notebooks, or folders of notebooks")
+    parser.add_argument("--out", type=Path, required=True, help="folder for grades.csv, pages, summary and rubric.csv")
+    parser.add_argument("--roster", type=Path, help="CSV from Canvas or Moodle, to be filled with points as lms.csv")
+    parser.add_argument("--unsafe-no-sandbox", action="store_true", help="let students' code use network and files")
+    given = parser.parse_args()
+    safe = not given.unsafe_no_sandbox
+    try:
+        key_text = given.key.read_text()
+        key = json.loads(key_text)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{given.key} is not a key ({error}): make one with `make assignment`.")
+    submissions = find(given.submissions, key["assignment"])
+    sandbox.check(safe)
+    if not safe:
+        print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
+    results = dict(grade_all(submissions, key_text, given.out / "graded", safe))
+    report.write(given.out, key, results, given.roster)
 
 
 if __name__ == "__main__":

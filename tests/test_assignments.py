@@ -1,15 +1,22 @@
 """The assignments: what students get, what the key holds, and what a cheat gains from the grader."""
 
+import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
-from mxnet import npx
+from mxnet import np, npx
+from nbclient import NotebookClient
 
-from assignments import build, grade
+from assignments import build, grade, sandbox
+from assignments.network import hand_in, moved
+from utils.densenet import DenseNet
+from utils.spec import imagenet_spec
 
 ROOT = Path(__file__).parent.parent
 MASTERS = sorted((ROOT / "assignments").glob("*.md"))
@@ -28,21 +35,35 @@ def masters():
     return {master: (build.read(master), build.key(build.read(master), "a seed")) for master in MASTERS}
 
 
-def hand_in(notebook, path: Path) -> Path:
-    nbformat.write(notebook, path)
-    return path
+def points(notebook, key) -> list:
+    """The points for each question of a notebook."""
+    graded = grade.grade(nbformat.writes(notebook).encode(), key)
+    return [verdict["points"] for verdict in graded["verdicts"].values()]
 
 
 @needs_sandbox
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
-def test_solution_gets_all_points_and_what_students_start_from_gets_none(master, masters, tmp_path):
+def test_solution_runs_from_top_to_bottom_and_gets_all_points(master, masters):
     notebook, key = masters[master]
-    solved = grade.grade(hand_in(build.with_solutions(notebook), tmp_path / "solved.ipynb"), key)
-    started = grade.grade(hand_in(build.for_students(notebook), tmp_path / "started.ipynb"), key)
-    assert [solved[question["name"]]["points"] for question in key["questions"]] == [
-        q["points"] for q in key["questions"]
-    ]
-    assert {verdict["points"] for verdict in started.values()} == {0}
+    solution = build.with_solutions(notebook)
+    NotebookClient(solution, timeout=600).execute(cwd=str(ROOT / "assignments"))
+    assert points(solution, key) == [question["points"] for question in key["questions"]]
+    assert all(grade.grade(nbformat.writes(solution).encode(), key)["texts"].values())
+
+
+@needs_sandbox
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_what_students_start_from_gets_no_points(master, masters):
+    notebook, key = masters[master]
+    assert set(points(build.for_students(notebook), key)) == {0}
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_assignment_has_ten_points_and_an_answer_before_each_check(master, masters):
+    _, key = masters[master]
+    assert sum(question["points"] for question in key["questions"] + key["texts"]) == 10
+    assert [question["name"] for question in key["questions"]] == [c["name"] for c in key["cells"] if "source" not in c]
+    assert all(question["asked"].startswith("## ") for question in key["questions"] + key["texts"])
 
 
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
@@ -50,11 +71,27 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
     notebook, _ = masters[master]
     given = "\n".join(cell.source for cell in build.for_students(notebook).cells)
     book = "\n".join(path.read_text() for path in [*ROOT.glob("chapters/*.md"), *ROOT.glob("book/*.md")])
-    secret = [build.hidden(cell) for cell in build.questions(notebook)]
-    secret += [region[0] for cell in build.answers(notebook) for region in build.SOLUTION.finditer(cell.source)]
+    secret = [build.hidden(cell) for cell in build.checks(notebook) + build.texts(notebook)]
+    secret += [region[0] for cell in notebook.cells for region in build.SOLUTION.finditer(cell.source + "\n")]
     lines = {line.strip() for text in secret for line in text.splitlines() if len(line.strip()) > 20}
     leaked = [line for line in lines if line in given or line in book]
     assert lines and not leaked
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("### BEGIN HIDDEN", "### BEGIN", "the cell check_channels_read has no hidden tests"),
+        ("# answer: channels_read", "# answer: other", "the cell channels_read does not begin with its name"),
+        ("### BEGIN SOLUTION", "### BEGIN", "the cell channels_read has no solution"),
+        ("channels = [initial]", "channels = [1 / 0]", "check_channels_read fails on the solution: ZeroDivisionError"),
+        ("return channels_read(initial", "return True or channels_read(initial", "something other than lists"),
+    ],
+)
+def test_master_that_cannot_be_handed_out_says_where(old, new, said, tmp_path):
+    (tmp_path / "a.md").write_text(BLOCKS.read_text().replace(old, new, 1))
+    with pytest.raises(build.MasterError, match=said):
+        build.key(build.read(tmp_path / "a.md"), "a seed")
 
 
 def test_key_depends_on_the_seed(masters):
@@ -133,6 +170,26 @@ for descriptor in range(3, 64):
     except OSError:
         pass
 """
+START_OTHERS = """
+import os, time
+for step in range(1, 9):
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, b'["start", %d]\\n' % step)
+        except OSError:
+            pass
+time.sleep(999)
+"""
+DRIP = """
+import os, time
+while True:
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, b'"')
+        except OSError:
+            pass
+    time.sleep(0.5)
+"""
 WRITE = """
 import pathlib
 for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat"):
@@ -141,12 +198,17 @@ for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat"):
     except OSError:
         pass
 """
+NAMES = """
+def channels_read(*asked):
+    raise type(f"asked {asked}", (Exception,), {})
+"""
 # What stands in the place of the first answer; all but the first question is answered rightly.
 THREATS = {
     "hangs": HANG,
     "hangs in the probe": "def channels_read(*_):\n    while True: pass",
+    "drips": DRIP,
     "ends the process": "import os; os._exit(0)",
-    "ends with the words of the end": END,
+    "ends with the words of the end": END + "os._exit(0)",
     "floods": "def channels_read(*_):\n    return list(range(10**6))",
     "prints a flood": "for _ in range(10**5): print('x' * 1000)\ndef channels_read(*_): return []",
     "nests deeply": "def channels_read(*_):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
@@ -159,33 +221,56 @@ THREATS = {
     "reads the disk": OUTSIDE + "def channels_read(*_): return KEYS or []",
     "writes where it can": WRITE,
     "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
+    "tells what was asked": NAMES,
+    "is half a character": "x = '\ud800'",
     "is empty": "",
 }
 
 
+def cheating(notebook, source: str):
+    """The solution with another source in the place of its first answer."""
+    submission = deepcopy(build.with_solutions(notebook))
+    build.answers(submission)[0].source = f"# answer: channels_read\n{source}"
+    return json.dumps(submission).encode()
+
+
 @pytest.fixture(scope="module")
-def graded(masters, tmp_path_factory):
-    """Each threat's grades."""
-    folder = tmp_path_factory.mktemp("threats")
+def graded(masters):
+    """Each threat's verdicts."""
     notebook, key = masters[BLOCKS]
-    submissions = []
-    for number, source in enumerate(THREATS.values()):
-        submission = deepcopy(build.with_solutions(notebook))
-        build.answers(submission)[0].source = f"# answer: channels_read\n{source}"
-        submissions.append(hand_in(submission, folder / f"{number}.ipynb"))
-    limit, grade.STEP_SECONDS = grade.STEP_SECONDS, 5
+    limit, sandbox.STEP_SECONDS = sandbox.STEP_SECONDS, 5
+    key = json.loads(json.dumps(key).replace(f'"seconds": {limit}', '"seconds": 5'))
     with ThreadPoolExecutor(2) as pool:
-        grades = list(pool.map(lambda number: grade.grade(submissions[number], key, number), range(len(submissions))))
-    grade.STEP_SECONDS = limit
-    return dict(zip(THREATS, grades, strict=True))
+        threats = enumerate(THREATS.values())
+        grades = list(pool.map(lambda threat: grade.grade(cheating(notebook, threat[1]), key, threat[0]), threats))
+    sandbox.STEP_SECONDS = limit
+    return {name: result["verdicts"] for name, result in zip(THREATS, grades, strict=True)}
 
 
 @needs_sandbox
 @pytest.mark.parametrize("name", THREATS)
 def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
-    points = [verdict["points"] for verdict in graded[name].values()]
-    expected = [0, 0, 0, 0] if name == "ends with the words of the end" else [0, 2, 4, 2]
-    assert points == expected, graded[name]
+    assert [verdict["points"] for verdict in graded[name].values()] == [0, 2, 4, 2], graded[name]
+
+
+@needs_sandbox
+def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
+    said = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
+    assert said["hangs"] == said["hangs in the probe"] == said["drips"] == "The code ran for too long."
+    assert said["ends the process"] == "The code ended its process."
+    assert said["floods"] == "The code gave back more than 1 MB."
+    assert said["tells what was asked"] == "The code stopped with an error."
+    assert said["uses the network"] == "The code stopped with OSError."
+
+
+@needs_sandbox
+def test_blaming_others_takes_no_longer_than_a_submission_may(masters, monkeypatch):
+    notebook, key = masters[BLOCKS]
+    monkeypatch.setattr(sandbox, "STEP_SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SUBMISSION_SECONDS", 20)
+    start = time.monotonic()
+    verdicts = grade.grade(cheating(notebook, START_OTHERS), key)["verdicts"]
+    assert {verdict["points"] for verdict in verdicts.values()} == {0} and time.monotonic() - start < 25
 
 
 @needs_sandbox
@@ -193,80 +278,59 @@ def test_grading_leaves_nothing_on_the_machine(graded):
     assert not [path for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat") if Path(path).exists()]
 
 
-@pytest.fixture
-def solved(masters, tmp_path):
+@needs_sandbox
+def test_lost_metadata_and_new_cells_do_not_matter_and_a_lost_name_costs_what_needs_it(masters):
     notebook, key = masters[BLOCKS]
-    return hand_in(build.with_solutions(notebook), tmp_path / "solved.ipynb"), key
+    solution = build.with_solutions(notebook)
+    for cell in solution.cells:
+        cell.metadata.clear()
+    solution.cells.insert(3, nbformat.v4.new_code_cell("raise SystemExit"))
+    assert points(solution, key) == [2, 2, 4, 2]
+    lost = next(cell for cell in solution.cells if cell.source.startswith("# answer: conv_block"))
+    lost.source = lost.source.replace("# answer: conv_block", "# my answer")
+    verdicts = grade.grade(nbformat.writes(solution).encode(), key)["verdicts"]
+    assert [verdict["points"] for verdict in verdicts.values()] == [2, 0, 0, 2]
+    assert verdicts["conv_block"]["remark"] == "Nothing was handed in as conv_block."
 
 
-SPOILED = {
-    "not a notebook": (lambda path: path.write_text("no JSON"), "It is not a Jupyter notebook."),
-    "JSON of another kind": (lambda path: path.write_text("[1]"), "It is not a Jupyter notebook."),
-    "deep JSON": (lambda path: path.write_text("[" * 10**5), "It is not a Jupyter notebook."),
-    "not UTF-8": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "It is not a Jupyter notebook."),
-    "huge": (
-        lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
-        "It is not a plain file of at most 10 MB.",
-    ),
-    "a link": (
-        lambda path: path.rename(path.with_name("x")) and path.symlink_to(path.with_name("x")),
-        "It is not a plain file",
-    ),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "It is not a plain file"),
-}
+@pytest.fixture(scope="module")
+def untrained():
+    """A small network and a large one, by their specs' names."""
+    specs = {"small": imagenet_spec(2, 1, 1), "large": imagenet_spec(32, 6, 12)}
+    nets = {name: DenseNet(spec) for name, spec in specs.items()}
+    for net in nets.values():
+        net(np.zeros((1, 1, 28, 28)))
+    return {name: (specs[name], nets[name]) for name in specs}
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_file_that_is_no_submission_gets_no_points_and_says_why(name, solved):
-    path, key = solved
-    spoil, reason = SPOILED[name]
-    spoil(path)
-    assert all(v["points"] == 0 and reason in v["remark"] for v in grade.grade(path, key).values())
-
-
-@needs_sandbox
-def test_lost_metadata_do_not_matter_and_a_lost_name_costs_what_needs_it(solved):
-    path, key = solved
-    path.write_text(path.read_text().replace('"nbgrader"', '"lost"'))
-    assert sum(v["points"] for v in grade.grade(path, key).values()) == 10
-    path.write_text(path.read_text().replace("# answer: conv_block", "# my answer"))
-    assert [v["points"] for v in grade.grade(path, key).values()] == [2, 0, 0, 2]
-
-
-def test_submission_on_which_the_grader_fails_does_not_stop_the_others(solved, tmp_path, monkeypatch):
-    path, key = solved
-    monkeypatch.setattr(grade, "grade", lambda submission, *_: {"q": {}} if submission == path else 1 / 0)
-    other = shutil.copy(path, tmp_path / "other.ipynb")
-    other.write_text(other.read_text() + " ")
-    fine, failed = grade.grade_all([path, other], build.json.dumps(key), tmp_path / "graded")
-    assert fine == {"q": {}} and "ZeroDivisionError" in failed["check_conv_block"]["remark"]
-
-
-def test_page_of_a_student_escapes_what_it_shows():
-    assert "<b>" not in grade.page("<b>", [["<b>", 1, "<b>"]])
-
-
-def test_two_submissions_of_one_name_are_refused(tmp_path, monkeypatch):
-    files = [str(tmp_path / "a" / "x.ipynb"), str(tmp_path / "b" / "x.ipynb")]
-    monkeypatch.setattr("sys.argv", ["grade", "key.json", *files, "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match="the same name, x: rename one"):
-        grade.main()
-
-
-def test_grading_without_a_sandbox_is_refused(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SystemExit, match="Grading needs a sandbox: install bwrap"):
-        grade.check_sandbox()
+def test_network_over_the_budget_or_of_another_spec_cannot_be_handed_in(untrained):
+    with pytest.raises(ValueError, match="has [0-9,]+ parameters, and 150,000 are allowed"):
+        hand_in(*untrained["large"], parameters=150_000, activation_bytes=10**9)
+    with pytest.raises(ValueError, match="MB of activations, and 0.1 MB are allowed"):
+        hand_in(*untrained["small"], parameters=150_000, activation_bytes=10**5)
+    with pytest.raises(ValueError, match="was not built from this spec"):
+        hand_in(untrained["small"][0], untrained["large"][1], parameters=10**9, activation_bytes=10**12)
 
 
 @needs_sandbox
-def test_what_is_graded_is_not_graded_again_and_the_table_has_a_row_a_student(solved, tmp_path, monkeypatch):
-    path, key = solved
-    (tmp_path / "key.json").write_text(build.json.dumps(key))
-    monkeypatch.setattr("sys.argv", ["grade", str(tmp_path / "key.json"), str(path), "--out", str(tmp_path / "out")])
-    grade.main()
-    monkeypatch.setattr(grade, "grade", None)
-    grade.main()
-    names = ",".join(question["name"] for question in key["questions"])
-    assert (tmp_path / "out" / "grades.csv").read_text().split() == [f"student,{names},points", "solved,2,2,4,2,10"]
-    assert "<td>in all</td><td>10</td>" in (tmp_path / "out" / "feedback" / "solved.html").read_text()
+def test_forged_network_gets_no_points_and_the_remark_says_why(masters, untrained):
+    notebook, key = masters[ROOT / "assignments" / "04_network.md"]
+    cell = build.answers(notebook)[0]
+    large = hand_in(*untrained["large"], parameters=10**9, activation_bytes=10**12).data
+    for shown, remark in (
+        (large, "The code stopped with ValueError."),
+        (large[:1000] + '"', "The code stopped with ValueError."),
+        ('href="data:application/octet-stream;base64,AAAA"', "The code stopped with JSONDecodeError."),
+        ("", "Nothing was handed in as network."),
+    ):
+        cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": shown})]
+        verdict = grade.grade(nbformat.writes(notebook).encode(), key)["verdicts"]["network"]
+        assert verdict == {"points": 0, "remark": remark}
+
+
+def test_moved_images_are_whole_and_moved_by_at_most_two_pixels():
+    image = numpy.zeros((1, 9, 9), "uint8")
+    image[0, 4, 4] = 255
+    places = {tuple(int(i) for i in numpy.argwhere(moved(image, seed)[0])[0]) for seed in range(200)}
+    assert places == {(down, right) for down in range(2, 7) for right in range(2, 7)}
+    assert moved(image, 1).shape == image.shape and (moved(image, 1) == moved(image, 1)).all()

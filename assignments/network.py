@@ -1,0 +1,98 @@
+"""What assignment 4 shares with its grader: moved images, the budgets, and a trained network inside a notebook."""
+
+import base64
+import json
+import re
+
+import numpy
+from d2l import mxnet as d2l
+from IPython.display import HTML
+from mxnet import np
+
+from utils import cost
+from utils.data import Batches, load
+from utils.densenet import DenseNet
+from utils.training import predict
+
+SIDE, NUM_CLASSES, BATCH = 28, 10, 128
+FARTHEST, NUM_HELD_BACK = 2, 4000
+HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')
+
+
+def moved(images: numpy.ndarray, seed: int) -> numpy.ndarray:
+    """Each image, bytes of shape `(image, height, width)`, moved by up to `FARTHEST` pixels along both axes, at random.
+
+    What moves in is black.
+    """
+    padded = numpy.pad(images, ((0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
+    windows = numpy.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+    down, right = numpy.random.RandomState(seed).randint(2 * FARTHEST + 1, size=(2, len(images)))
+    return windows[numpy.arange(len(images)), down, right]
+
+
+def held_back(seed: int) -> tuple[str, list[int]]:
+    """The moved images by which the grader judges, bytes `(image, height, width)` in base 64, and their labels.
+
+    Raises `DatasetError` if Fashion-MNIST cannot be had.
+    """
+    images, labels = load("t10k-images-idx3-ubyte.gz"), load("t10k-labels-idx1-ubyte.gz")
+    chosen = numpy.random.RandomState(seed).choice(len(labels), NUM_HELD_BACK, replace=False)
+    return base64.b64encode(moved(images[chosen], (seed + 1) % 2**32).tobytes()).decode(), labels[chosen].tolist()
+
+
+def check_budget(spec: dict, parameters: int, activation_bytes: int) -> None:
+    """Raise `ValueError` if the network of `spec` has more parameters, or keeps more bytes for a batch of 128 images.
+
+    Both are counted by `utils.cost` for the images of Fashion-MNIST (chapters 07 and 08).
+    """
+    needs = cost.total(cost.layers(spec, SIDE, 1, NUM_CLASSES, BATCH))
+    if needs.parameters > parameters:
+        raise ValueError(f"The network has {needs.parameters:,} parameters, and {parameters:,} are allowed.")
+    if needs.activation_bytes > activation_bytes:
+        raise ValueError(
+            f"For a batch of {BATCH} images the network keeps {needs.activation_bytes / 1e6:.1f} MB of activations, "
+            f"and {activation_bytes / 1e6:.1f} MB are allowed."
+        )
+
+
+def hand_in(spec: dict, net: DenseNet, parameters: int, activation_bytes: int) -> HTML:
+    """Show a link that holds the trained network of `spec`, so that the notebook holds it once it is saved.
+
+    Raises `ValueError` if the network is over the budget (see `check_budget`), or is not that of `spec`.
+    """
+    check_budget(spec, parameters, activation_bytes)
+    weights = [parameter.data().asnumpy().ravel() for parameter in net.collect_params().values()]
+    if len(numpy.concatenate(weights)) != numbers_of(spec):
+        raise ValueError("This network was not built from this spec: train one that was, and hand both in.")
+    content = json.dumps(spec).encode() + b"\n" + numpy.concatenate(weights).astype("<f4").tobytes()
+    link = f'href="data:application/octet-stream;base64,{base64.b64encode(content).decode()}"'
+    said = f"Your network is now in this notebook ({len(content) / 1e3:.0f} kB). Save the notebook, then hand it in."
+    return HTML(f'{said} <a download="network.bin" {link}>A copy of the network</a>')
+
+
+def numbers_of(spec: dict) -> int:
+    """Parameters and running statistics of the network of `spec`."""
+    counts = cost.total(cost.layers(spec, SIDE, 1, NUM_CLASSES))
+    return counts.parameters + counts.running_statistics
+
+
+def labels_of(network: str, images: str, parameters: int, activation_bytes: int) -> list[int]:
+    """The label that a handed-in network gives to each image, from 0 to 9.
+
+    `network` is what `hand_in` put into the notebook, `images` the bytes `(image, height, width)`, both in base 64.
+    Raises `ValueError` if the network is over the budget or its weights do not fit its spec.
+    """
+    head, _, weights = base64.b64decode(network).partition(b"\n")
+    spec, values = json.loads(head), numpy.frombuffer(weights, "<f4")
+    check_budget(spec, parameters, activation_bytes)
+    net = DenseNet(spec, NUM_CLASSES)
+    net(np.zeros((1, 1, SIDE, SIDE)))
+    if len(values) != numbers_of(spec):
+        raise ValueError(f"The spec asks for {numbers_of(spec):,} numbers, and {len(values):,} were handed in.")
+    for parameter in net.collect_params().values():
+        parameter.set_data(np.array(values[: parameter.data().size].reshape(parameter.shape)))
+        values = values[parameter.data().size :]
+    pixels = numpy.frombuffer(base64.b64decode(images), numpy.uint8).reshape(-1, SIDE, SIDE)
+    net.hybridize()
+    scores = predict(net, Batches(pixels, numpy.zeros(len(pixels), "int32"), BATCH), d2l.cpu())
+    return scores.argmax(axis=1).tolist()
