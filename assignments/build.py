@@ -2,8 +2,8 @@
 
 A master is a notebook in MyST with nbgrader's metadata. The student's notebook has neither what stands between
 `### BEGIN SOLUTION` and `### END SOLUTION` nor what stands between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS`.
-The cell of an answer begins with `# answer: NAME`, that of a free text with `<!-- answer: NAME -->`. After it comes a check, whose
-hidden tests define
+The cell of an answer begins with `# answer: NAME`, that of a free text with `<!-- answer: NAME -->`. A check follows
+each answer, and its hidden tests define
 
 - `inputs(random)`: lists of arguments, drawn with the secret seed;
 - `probe(*arguments)`: asks the student's code for an answer;
@@ -36,7 +36,10 @@ SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION(\n|$)", 
 HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS(\n|$)", re.DOTALL | re.MULTILINE)
 MARKS = re.compile(r"^ *### (BEGIN|END) SOLUTION\n", re.MULTILINE)
 CRITERION = re.compile(r"^- (\d+) points?: (.+)$", re.MULTILINE)
-STUBS = {"code": r'\1raise NotImplementedError("Write your code here.")\2', "markdown": r"\1*Write your answer here.*\2"}
+STUBS = {
+    "code": r'\1raise NotImplementedError("Write your code here.")\2',
+    "markdown": r"\1*Write your answer here.*\2",
+}
 NETWORK_TAG = "trained-network"
 
 
@@ -115,8 +118,8 @@ def hidden(cell: nbformat.NotebookNode) -> str:
 def key(notebook: nbformat.NotebookNode, seed: str) -> dict:
     """What the grader needs: the cells to run, the questions with probes and answers, the free texts with rubrics.
 
-    Runs the solution. Raises `MasterError` if a check fails on it, if a rubric does not add up, or if an answer is not made of
-    lists, strings, integers and floats, for what else there is, True above all, is too easily guessed.
+    Runs the solution. Raises `MasterError` if a check fails on it, if a rubric does not add up, or if an answer is not
+    made of lists, strings, integers and floats, for what else there is, True above all, is too easily guessed.
     """
     space, cells, questions = {"answer_of": answer_of}, [], []
     solved = {cell.id: cell.source for cell in with_solutions(notebook).cells}

@@ -2,7 +2,7 @@
 
 Reads a task from standard input, a list of steps: `{"source"}`, a cell to run, or `{"probe", "inputs"}`, a question.
 Writes a JSON line before each step, `["start", number]`, for each question `["answers", number, answers]`, for a step
-that fails `["error", number, type of the exception]`, and at last `["end"]`. What a cell prints is thrown away.
+that fails `["error", number, built-in type of the exception]`, and at last `["end"]`. What cells print is thrown away.
 """
 
 import json
@@ -37,7 +37,8 @@ def main() -> None:
                 exec(step["probe"], asked)
                 say("answers", number, [asked["probe"](*inputs) for inputs in step["inputs"]])
         except BaseException as error:
-            say("error", number, type(error).__name__)
+            kind = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
+            say("error", number, kind.__name__)
     say("end")
     os._exit(0)
 

@@ -71,7 +71,9 @@ def grade(content: bytes, key: dict, slot: int = 0, safe: bool = True) -> dict:
     for number, question in enumerate(key["questions"], len(steps)):
         name, message = question["name"], messages.get(number)
         if not message or message[0] == "error":  # what went wrong first says most
-            number = min((step for step in (cells.index(name), number) if step in {*messages, *failures}), default=number)
+            number = min(
+                (step for step in (cells.index(name), number) if step in {*messages, *failures}), default=number
+            )
         verdicts[name] = verdict(question, messages.get(number), failures.get(number))
         if name not in given:
             verdicts[name] = nothing(f"Nothing was handed in as {name}.")
@@ -145,7 +147,9 @@ def grade_all(submissions: dict[str, Path], key_text: str, folder: Path, safe: b
         except SubmissionError as error:
             return ungraded(key, str(error))
         except Exception as error:  # one submission must not stop the others
-            return ungraded(key, f"This could not be graded ({type(error).__name__}: {error}): it needs a look by hand.")
+            return ungraded(
+                key, f"This could not be graded ({type(error).__name__}: {error}): it needs a look by hand."
+            )
         finally:
             slots.append(slot)
 
@@ -171,11 +175,15 @@ def find(paths: list[Path], assignment: str) -> dict[str, Path]:
     if not submissions:
         sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
     for level in range(max(len(submission.parts) for submission in submissions)):
-        names = [[submission.stem, *(parent.name for parent in submission.parents)][level:] for submission in submissions]
+        names = [
+            [submission.stem, *(parent.name for parent in submission.parents)][level:] for submission in submissions
+        ]
         names = [name[0] if name else "" for name in names]
         if len({name.lower() for name in names}) == len(names) and not {"", assignment} & set(names):
             return dict(zip(names, submissions, strict=True))
-    sys.exit("Neither file names nor folder names tell the submissions apart: give each student one file or one folder.")
+    sys.exit(
+        "Neither file names nor folder names tell the submissions apart: give each student one file or one folder."
+    )
 
 
 def main() -> None:

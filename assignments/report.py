@@ -74,7 +74,7 @@ def number(text: str) -> float:
 def merged_rubric(path: Path, texts: list[dict], results: dict[str, dict]) -> dict[tuple, dict]:
     """The rows by question, student and criterion, after adding to the sheet at `path` those that are new.
 
-    What is filled in stays. If a student has handed in another answer since, its row is new, and a copy of the sheet is kept.
+    What is filled in stays. An answer that the student has changed since has new rows, and a copy of the sheet is kept.
     Raises `SystemExit` for a sheet without the columns, and for points that are no number from 0 to the most.
     """
     before = read_csv(path) if path.exists() else []
@@ -171,13 +171,14 @@ def plot(counts: Counter, most: int) -> str:
 def page(title: str, body: str) -> str:
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     title = html.escape(title)
-    return f'<!doctype html><html lang="en"><head>{head}<title>{title}</title></head><body><h1>{title}</h1>{body}</body></html>'
+    head = f'<!doctype html><html lang="en"><head>{head}<title>{title}</title></head>'
+    return f"{head}<body><h1>{title}</h1>{body}</body></html>"
 
 
 def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | None]) -> None:
     """Write `roster`, a CSV from Canvas or Moodle, to `target` with the points, and say who is not in it.
 
-    Canvas and Moodle put the student's number or name between underscores into the names of what they let a teacher download.
+    Canvas and Moodle put the student's number or name, between underscores, into the names of what a teacher downloads.
     The points go into the column of the assignment's name, or Moodle's "Grade", or a new one.
     """
     rows = read_csv(roster)

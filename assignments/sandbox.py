@@ -18,7 +18,10 @@ ROOT = Path(__file__).parent.parent
 STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS = 60, 10, 240
 OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 128
 FIRST_USER = 60000
-VISIBLE = [ROOT / "utils", *(ROOT / "assignments" / f"{name}.py" for name in ("__init__", "child", "probes", "network"))]
+VISIBLE = [
+    ROOT / "utils",
+    *(ROOT / "assignments" / f"{name}.py" for name in ("__init__", "child", "probes", "network")),
+]
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from assignments.child import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
 PYTHON = [sys.executable, "-E", "-s", "-P", "-B", "-c"]
@@ -36,8 +39,9 @@ def command(slot: int, code: str = START, safe: bool = True) -> list[str]:
 
 def bubblewrap() -> list[str]:
     words = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    words += ["--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    words += ["--ro-bind", "/usr", "/usr"]
+    words += ["--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]
+    for folder in ("/tmp", "/dev/shm"):
+        words += ["--perms", "1777", "--size", str(FILE_BYTES), "--tmpfs", folder]
     for name in ("bin", "lib", "lib64"):
         words += ["--symlink", f"usr/{name}", f"/{name}"] if Path(f"/{name}").is_symlink() else []
     for path in (sys.base_prefix, sys.prefix, *VISIBLE):
@@ -70,7 +74,7 @@ def check(safe: bool = True) -> None:
         )
     look = f"import os, socket; print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()))"
     seen = subprocess.run(command(0, look, safe), env=ENVIRONMENT, capture_output=True, text=True)
-    if seen.returncode or safe and seen.stdout.strip() != "False 1":
+    if seen.returncode or (safe and seen.stdout.strip() != "False 1"):
         sys.exit(
             f"The sandbox does not work here ({(seen.stderr or seen.stdout).strip()}): grade on a machine, or in a "
             "container, that lets bubblewrap make namespaces; --unsafe-no-sandbox grades without, and lets what "
@@ -95,7 +99,9 @@ def answers_of(steps: list[dict], slot: int = 0, safe: bool = True) -> tuple[dic
             messages.setdefault(number, message)
         if stuck is None:
             return messages, failures
-        if stuck in failures or time.monotonic() > end:  # a left-out step does not get stuck, unless its start is forged
+        if (
+            stuck in failures or time.monotonic() > end
+        ):  # a left-out step does not get stuck, unless its start is forged
             missing = [number for number, step in enumerate(steps) if "probe" in step and number not in messages]
             return messages, dict.fromkeys(missing, remark) | failures
         failures[stuck] = remark

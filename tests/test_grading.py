@@ -14,7 +14,13 @@ KEY = {
     "cells": [{"name": "double"}],
     "questions": [
         {
-            **{"name": "double", "points": 4, "asked": "## Double\n\nWrite `double`.", "probe": "", "inputs": [[1], [2]]},
+            **{
+                "name": "double",
+                "points": 4,
+                "asked": "## Double\n\nWrite `double`.",
+                "probe": "",
+                "inputs": [[1], [2]],
+            },
             **{"expected": [20, 40], "shares": [], "seconds": 10},
         }
     ],
@@ -84,7 +90,11 @@ def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in, monk
     fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
     for _ in range(2):
         run(monkeypatch, handed_in)
-        assert table(out / "grades.csv")[1:] == [["ada", "4", "2.5", "6.5"], ["bob", "0", "2.5", "2.5"], ["eve", "0", "2.5", "2.5"]]
+        assert table(out / "grades.csv")[1:] == [
+            ["ada", "4", "2.5", "6.5"],
+            ["bob", "0", "2.5", "2.5"],
+            ["eve", "0", "2.5", "2.5"],
+        ]
     assert "It says why. 1,5 of 2 points." in (out / "feedback" / "ada.html").read_text()
 
 
@@ -186,7 +196,10 @@ SPOILED = {
     "JSON of another kind": (lambda path: path.write_text("[1]"), "This is not a Jupyter notebook."),
     "deep JSON": (lambda path: path.write_text("[" * 10**5), "This is not a Jupyter notebook."),
     "not UTF-8": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "This is not a Jupyter notebook."),
-    "huge": (lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)), "This is not a plain file of at most 10 MB."),
+    "huge": (
+        lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
+        "This is not a plain file of at most 10 MB.",
+    ),
     "a link": (
         lambda path: (path.rename(path.with_suffix(".x")), path.symlink_to(path.with_suffix(".x"))),
         "This is not a plain file",
@@ -241,5 +254,5 @@ def test_sandbox_that_does_not_start_is_refused_and_the_risk_of_none_is_named(mo
 
 def test_file_that_is_no_key_is_refused(handed_in, monkeypatch):
     (handed_in.parent / "key.json").write_text("{")
-    with pytest.raises(SystemExit, match="is not a key .*: make one with `make assignment`"):
+    with pytest.raises(SystemExit, match=r"is not a key .*: make one with `make assignment`"):
         run(monkeypatch, handed_in)
