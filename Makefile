@@ -32,7 +32,7 @@ lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
 bench: .venv/installed  ## measure side by side, under two hours; the status page shows the tables
-	@for question in loader training memory seeds family variants; do \
+	@for question in loader training memory seeds family variants grading; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 

@@ -195,6 +195,7 @@ def is_plain(value: object) -> bool:
 def seed() -> str:
     """The secret from which the probes are made: a file that is not committed, written at the first call."""
     if not SEED.exists():
+        SEED.touch(mode=0o600)
         SEED.write_text(secrets.token_hex(16))
     return SEED.read_text().strip()
 
@@ -214,6 +215,7 @@ def main(masters: str, name: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(for_students(notebook), folder / f"{name}.ipynb")
     nbformat.write(with_solutions(notebook), folder / f"{name}_solution.ipynb")
+    (folder / "key.json").touch(mode=0o600)
     (folder / "key.json").write_text(json.dumps(made, indent=1))
     points = sum(question["points"] for question in made["questions"] + made["texts"])
     print(f"{folder}: {name}.ipynb for students, {name}_solution.ipynb and key.json for you; {points} points.")

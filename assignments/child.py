@@ -21,6 +21,8 @@ def main() -> None:
         # Answers may be NumPy's or MXNet's numbers.
         print(json.dumps(message, default=lambda number: number.item()), file=lines)
 
+    # MXNet wants it for quantization alone, does without, and is imported a quarter faster.
+    sys.modules["scipy.stats"] = None
     import mxnet
 
     from assignments.probes import answer_of

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 
 import numpy
 from d2l import mxnet as d2l
@@ -16,7 +15,6 @@ from utils.training import predict
 
 SIDE, NUM_CLASSES, BATCH = 28, 10, 128
 FARTHEST, NUM_HELD_BACK = 2, 4000
-HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')
 
 
 def moved(images: numpy.ndarray, seed: int) -> numpy.ndarray:
