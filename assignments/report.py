@@ -45,9 +45,9 @@ def write(folder: Path, key: dict, results: dict[str, dict], roster: Path | None
         write_whole(folder / "code" / f"{student}.py", result["code"])
     write_csv(folder / "grades.csv", lines)
     write_whole(folder / "summary.html", summary(key["assignment"], questions, results, totals))
-    print(f"{folder}: grades.csv, summary.html, and for each of {len(results)} students a page in feedback.")
+    print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if waiting := sum(points is None for points in totals.values()):
-        print(f"{waiting} of them wait for points by hand: fill in {folder / 'rubric.csv'}, then run this again.")
+        print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)
 

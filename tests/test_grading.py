@@ -76,7 +76,7 @@ def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(han
         ["bob", "0", "", ""],
         ["eve", "0", "", ""],
     ]
-    assert "3 of them wait for points by hand: fill in" in capsys.readouterr().out
+    assert "Waiting for points by hand: 3. Fill in" in capsys.readouterr().out
     bob = (out / "feedback" / "bob.html").read_text()
     assert "1 of 2 answers were right." in bob and "Write <code>double</code>." in bob and "Because." in bob
     assert not any(hidden in bob for hidden in ("40", "50"))
