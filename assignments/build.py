@@ -27,6 +27,7 @@ import jupytext
 import mxnet
 import nbformat
 
+from assignments.grade import NO_TEXT
 from assignments.probes import answer_of
 from assignments.sandbox import STEP_SECONDS
 from chapters.execute import SETUP_MARK, setup_cell
@@ -38,7 +39,7 @@ MARKS = re.compile(r"^ *### (BEGIN|END) SOLUTION\n", re.MULTILINE)
 CRITERION = re.compile(r"^- (\d+) points?: (.+)$", re.MULTILINE)
 STUBS = {
     "code": r'\1raise NotImplementedError("Write your code here.")\2',
-    "markdown": r"\1*Write your answer here.*\2",
+    "markdown": rf"\1{NO_TEXT}\2",
 }
 NETWORK_TAG = "trained-network"
 

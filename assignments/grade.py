@@ -21,6 +21,7 @@ from assignments import report, sandbox
 NOTEBOOK_BYTES = 10 * 2**20
 ANSWER = re.compile(r"\s*(?:#|<!--) answer: (\w+)(?: *-->)?[ \t]*(?:\n|$)")
 HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')  # by network.hand_in
+NO_TEXT = "*Write your answer here.*"
 NOT_A_NOTEBOOK = "This is not a Jupyter notebook."
 
 
@@ -77,7 +78,7 @@ def grade(content: bytes, key: dict, slot: int = 0, safe: bool = True) -> dict:
         verdicts[name] = verdict(question, messages.get(number), failures.get(number))
         if name not in given:
             verdicts[name] = nothing(f"Nothing was handed in as {name}.")
-    texts = {text["name"]: given.get(text["name"], "").strip() for text in key["texts"]}
+    texts = {text["name"]: given.get(text["name"], "").replace(NO_TEXT, "").strip() for text in key["texts"]}
     code = [given[cell["name"]] for cell in key["cells"] if cell["name"] in given and not cell.get("trained")]
     return {"verdicts": verdicts, "texts": texts, "code": "\n\n".join(code)}
 

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
 # The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart.
 IDENTITY = {"id", "sis user id", "sis login id", "identifier", "id number", "username", "email address", "full name"}
@@ -33,9 +34,8 @@ def write(folder: Path, key: dict, results: dict[str, dict], roster: Path | None
     questions = key["questions"] + key["texts"]
     rubric = merged_rubric(folder / "rubric.csv", key["texts"], results) if key["texts"] else {}
     for student, result in results.items():
-        for text in key["texts"]:
-            rows = [rubric[text["name"], student, criterion] for criterion, _ in text["rubric"]]
-            result["verdicts"][text["name"]] = by_hand(rows)
+        for name in (text["name"] for text in key["texts"]):
+            result["verdicts"][name] = by_hand(rubric.get((name, student), []))
     totals = {student: total(result) for student, result in results.items()}
     lines = [["student", *(question["name"] for question in questions), "points"]]
     for student, result in results.items():
@@ -60,6 +60,8 @@ def total(result: dict) -> float | None:
 
 def by_hand(rows: list[dict]) -> dict:
     """The verdict on a free text from its rows of the rubric, without points as long as a row has none."""
+    if not rows:
+        return {"points": 0, "remark": "Nothing was handed in."}
     if any(row["points"] == "" for row in rows):
         return {"points": None, "remark": "This is graded by hand."}
     said = [f"{row['criterion']} {row['points']} of {row['most points']} points. {row['comment']}" for row in rows]
@@ -71,8 +73,8 @@ def number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-def merged_rubric(path: Path, texts: list[dict], results: dict[str, dict]) -> dict[tuple, dict]:
-    """The rows by question, student and criterion, after adding to the sheet at `path` those that are new.
+def merged_rubric(path: Path, texts: list[dict], results: dict[str, dict]) -> dict[tuple, list[dict]]:
+    """The rows by question and student who wrote something, after adding to the sheet at `path` those that are new.
 
     What is filled in stays. An answer that the student has changed since has new rows, and a copy of the sheet is kept.
     Raises `SystemExit` for a sheet without the columns, and for points that are no number from 0 to the most.
@@ -86,21 +88,21 @@ def merged_rubric(path: Path, texts: list[dict], results: dict[str, dict]) -> di
             sys.exit(f"{path}: {row['points']!r} for {row['student']} is no number from 0 to {row['most points']}.")
         if row["points"] or row["comment"]:
             filled[row["question"], row["student"], row["criterion"], plain(row["answer"])] = row
-    rows = {}
+    rubric = {}
     for text in texts:
-        for student, result in results.items():
-            for criterion, most in text["rubric"]:
-                answer = inert(result["texts"][text["name"]])
-                values = (text["name"], inert(student), answer, criterion, str(most), "", "")
+        for student, answer in ((student, inert(result["texts"][text["name"]])) for student, result in results.items()):
+            for criterion, most in text["rubric"] if answer else []:
+                values = (text["name"], inert(student), answer[:LONGEST_CELL], criterion, str(most), "", "")
                 row = dict(zip(RUBRIC, values, strict=True))
-                given = filled.pop((*values[:2], criterion, plain(answer)), row)
-                rows[text["name"], student, criterion] = row | {part: given[part] for part in ("points", "comment")}
+                given = filled.pop((*values[:2], criterion, plain(row["answer"])), row)
+                row |= {part: given[part] for part in ("points", "comment")}
+                rubric.setdefault((text["name"], student), []).append(row)
     if filled:
         kept = path.with_name(f"rubric_{int(path.stat().st_mtime)}.csv")
         write_whole(kept, path.read_text())
         print(f"{len(filled)} rows of {path} are for answers that are no longer handed in; {kept} keeps them.")
-    write_csv(path, [RUBRIC, *([row[name] for name in RUBRIC] for row in rows.values())])
-    return rows
+    write_csv(path, [RUBRIC, *([row[name] for name in RUBRIC] for rows in rubric.values() for row in rows)])
+    return rubric
 
 
 def is_points(text: str, most: str) -> bool:
@@ -122,7 +124,7 @@ def feedback(student: str, questions: list[dict], result: dict, points: float | 
         verdict = result["verdicts"][question["name"]]
         given = "not yet" if verdict["points"] is None else verdict["points"]
         parts.append(f"<section><h2>{question['name']}: {given} of {question['points']} points</h2>")
-        parts.append(f'<p class="text"><strong>{html.escape(verdict["remark"])}</strong></p>')
+        parts.append(f'<p class="text">{html.escape(verdict["remark"])}</p>')
         parts.append(MarkdownIt("commonmark", {"html": False}).render(demoted(question["asked"])))
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')
@@ -207,7 +209,8 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
 
 
 def inert(text: str) -> str:
-    """The text so that a spreadsheet does not take it for a formula."""
+    """The text so that a spreadsheet can hold it and does not take it for a formula."""
+    text = text.encode(errors="backslashreplace").decode()  # JSON and file names can hold halves of characters
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -231,6 +234,5 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.{get_ident()}")
-    # JSON and file names can hold halves of characters, which UTF-8 cannot.
     part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     part.replace(path)
