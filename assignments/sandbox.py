@@ -24,6 +24,8 @@ VISIBLE = [
 ]
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from assignments.child import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
+# If memory runs out, the system should end the student's processes and no others.
+FIRST_TO_GO = ["choom", "--adjust", "1000", "--"]
 PYTHON = [sys.executable, "-E", "-s", "-P", "-B", "-c"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HOME": "/tmp", "PATH": "/usr/bin:/bin"}
 
@@ -33,8 +35,8 @@ def command(slot: int, code: str = START, safe: bool = True) -> list[str]:
 
     With `safe` false the limits stay, and the other user where root grades; network and files are open.
     """
-    words = [*(bubblewrap() if safe else []), *(other_user(slot) if os.geteuid() == 0 else []), *LIMITS]
-    return [*words, *PYTHON, code]
+    words = [*(bubblewrap() if safe else []), *(other_user(slot) if os.geteuid() == 0 else [])]
+    return [*FIRST_TO_GO, *words, *LIMITS, *PYTHON, code]
 
 
 def bubblewrap() -> list[str]:
@@ -66,7 +68,7 @@ def open_folders(folder: Path) -> list[str]:
 
 def check(safe: bool = True) -> None:
     """Stop unless the sandbox starts, and hides this machine's files and network."""
-    programs = ["prlimit", *(["bwrap"] if safe else []), *(["setpriv"] if os.geteuid() == 0 else [])]
+    programs = ["choom", "prlimit", *(["bwrap"] if safe else []), *(["setpriv"] if os.geteuid() == 0 else [])]
     if lacking := [program for program in programs if not shutil.which(program)]:
         sys.exit(
             f"Grading needs a sandbox: install what has {' and '.join(lacking)} (Debian: apt install bubblewrap "

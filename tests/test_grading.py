@@ -241,7 +241,7 @@ def test_strange_file_names_and_texts_do_no_harm(name, handed_in, monkeypatch):
 
 def test_grading_without_a_sandbox_is_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SystemExit, match="Grading needs a sandbox: install what has prlimit and bwrap"):
+    with pytest.raises(SystemExit, match="Grading needs a sandbox: install what has choom and prlimit and bwrap"):
         sandbox.check()
 
 
