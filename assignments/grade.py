@@ -105,11 +105,8 @@ def verdict(question: dict, message: list | None, failure: str | None) -> dict:
         return {"points": max(reached, default=0), "remark": f"{right / of:.1%} of {of:,} answers were right."}
     if right == of:
         return {"points": question["points"], "remark": "Right."}
-    remark = f"{right} of {of} answers were right."
-    kinds = ((kind_of(answer), kind_of(expected)) for answer, expected in pairs)
-    if differ := next(((came, asked) for came, asked in kinds if came != asked), None):
-        remark += f" One was {differ[0]}, where {differ[1]} was asked for."
-    return nothing(remark)
+    differences = filter(None, (difference(*pair) for pair in pairs))
+    return nothing(f"{right} of {of} answers were right. {next(differences, '')}".rstrip())
 
 
 def is_same(answer: object, expected: object) -> bool:
@@ -123,12 +120,19 @@ def is_same(answer: object, expected: object) -> bool:
     return answer == expected
 
 
-def kind_of(value: object) -> str:
-    """What a value is, in words, without saying which."""
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    words = {int: "a whole number", float: "a number with a point", str: "a text", bool: "True or False"}
-    return words.get(type(value), "nothing" if value is None else "something else")
+def difference(answer: object, expected: object) -> str:
+    """What is wrong with the kind of an answer, in a sentence that says nothing of its value; empty if nothing is."""
+    words = {
+        int: "a whole number",
+        float: "a number with a point",
+        str: "a text",
+        bool: "True or False",
+        list: "a list",
+    }
+    if type(answer) is not type(expected):
+        came = words.get(type(answer), "None" if answer is None else "something else")
+        return f"One was {came}, where {words[type(expected)]} was asked for."
+    return "One was a list of the wrong length." if isinstance(expected, list) and len(answer) != len(expected) else ""
 
 
 def grade_all(submissions: dict[str, Path], key_text: str, folder: Path, safe: bool = True) -> Iterator[tuple]:

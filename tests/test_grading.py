@@ -85,6 +85,31 @@ def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(han
     assert (out / "code" / "ada.py").read_text() == "# answer: double\n[20, 40]"
 
 
+@pytest.mark.parametrize(
+    ("answers", "remark"),
+    [
+        ([20, 41], "1 of 2 answers were right."),
+        ([20.0, 40], "1 of 2 answers were right. One was a number with a point, where a whole number was asked for."),
+        ([None, 40], "1 of 2 answers were right. One was None, where a whole number was asked for."),
+        ([True, {}], "0 of 2 answers were right. One was True or False, where a whole number was asked for."),
+        ([20], "1 of 2 answers were right."),
+    ],
+)
+def test_remark_says_what_kind_of_answer_came_and_no_hidden_number(answers, remark):
+    verdict = grade.verdict(KEY["questions"][0], ["answers", 1, answers], None)
+    assert verdict == {"points": 0, "remark": remark}
+    lists = KEY["questions"][0] | {"expected": [[1, 2, 3]]}
+    assert grade.verdict(lists, ["answers", 1, [[1, 2]]], None)["remark"].endswith(
+        "One was a list of the wrong length."
+    )
+
+
+def test_share_of_right_answers_decides_the_points_where_shares_are_given():
+    question = KEY["questions"][0] | {"expected": [[1, 2, 3, 4]], "shares": [[0.5, 1], [0.75, 3], [1.0, 4]]}
+    for answers, points in (([[1, 2, 3, 4]], 4), ([[1, 2, 3, 9]], 3), ([[1, 2]], 1), ([[9]], 0), ([], 0), ([1], 0)):
+        assert grade.verdict(question, ["answers", 1, answers], None)["points"] == points
+
+
 def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in, monkeypatch):
     out = run(monkeypatch, handed_in)
     fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
