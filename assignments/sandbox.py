@@ -101,9 +101,8 @@ def answers_of(steps: list[dict], slot: int = 0, safe: bool = True) -> tuple[dic
             messages.setdefault(number, message)
         if stuck is None:
             return messages, failures
-        if (
-            stuck in failures or time.monotonic() > end
-        ):  # a left-out step does not get stuck, unless its start is forged
+        # A step that is left out does not get stuck, unless somebody forged its start.
+        if stuck in failures or time.monotonic() > end:
             missing = [number for number, step in enumerate(steps) if "probe" in step and number not in messages]
             return messages, dict.fromkeys(missing, remark) | failures
         failures[stuck] = remark
