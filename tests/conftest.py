@@ -4,7 +4,6 @@
 import utils  # noqa: F401
 
 # isort: split
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -57,14 +56,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if isinstance(item, IPyNbCell):
             item.user_properties += [("chapter", item.path.stem), ("compared", is_compared(item.cell))]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    # A kernel takes over the environment when its notebook's first cell is set up. `make notebooks` and
-    # `make test-hosts` train in full, and hold the accuracies to their floors.
-    if isinstance(item, IPyNbCell):
-        os.environ["COURSE_QUICK"] = "1"
 
 
 def pytest_terminal_summary(terminalreporter):
