@@ -4,9 +4,8 @@ import base64
 import json
 
 import numpy
-from d2l import mxnet as d2l
 from IPython.display import HTML
-from mxnet import np
+from mxnet import current_context, np
 
 from utils import cost
 from utils.data import Batches, load
@@ -92,5 +91,5 @@ def labels_of(network: str, images: str, parameters: int, activation_bytes: int)
         values = values[parameter.data().size :]
     pixels = numpy.frombuffer(base64.b64decode(images), numpy.uint8).reshape(-1, SIDE, SIDE)
     net.hybridize()
-    scores = predict(net, Batches(pixels, numpy.zeros(len(pixels), "int32"), BATCH), d2l.cpu())
+    scores = predict(net, Batches(pixels, numpy.zeros(len(pixels), "int32"), BATCH), current_context())
     return scores.argmax(axis=1).tolist()
