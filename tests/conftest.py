@@ -11,6 +11,7 @@ import pytest
 import yaml
 from nbval.plugin import IPyNbCell
 
+from book.browser import open_browser
 from tests.notebooks import is_compared
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +41,20 @@ def pages(config) -> list[str]:
 @pytest.fixture
 def all_pages(pytestconfig):
     return pages(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def html(pytestconfig):
+    folder = pytestconfig.option.book / "_build" / "html"
+    if not folder.exists():
+        pytest.skip("no rendered book")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with open_browser() as browser:
+        yield browser
 
 
 def pages_of(toc) -> list[str]:

@@ -18,14 +18,6 @@ UNRESOLVED = re.compile(
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src", "object": "data"}
 
 
-@pytest.fixture(scope="session")
-def html(pytestconfig):
-    folder = pytestconfig.option.book / "_build" / "html"
-    if not folder.exists():
-        pytest.skip("no rendered book")
-    return folder
-
-
 @cache
 def parse(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(), "html.parser")
