@@ -175,3 +175,28 @@ def test_every_chapter_opens_in_colab_on_binder_and_on_kaggle(html, chapter_page
         f"https://mybinder.org/v2/gh{project}/main?urlpath=lab/tree/{chapter_page}.ipynb",
         f"https://www.kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/{chapter_page}.ipynb",
     } == links
+
+
+def test_every_page_describes_itself(html, all_pages, root):
+    descriptions = []
+    for page in all_pages:
+        soup = parse(html / f"{page}.html")
+        meta = {tag["property"]: tag["content"] for tag in soup.select("meta[property^='og:']")}
+        descriptions.append(meta["og:description"])
+        assert len(meta["og:description"]) > 50, f"{page}: {meta['og:description']!r}"
+        assert soup.select_one("meta[name=description]")["content"] == meta["og:description"]
+        picture = meta["og:image"].partition("_static/")[2]
+        assert (html / "_static" / picture).is_file()
+    assert len(set(descriptions)) == len(all_pages), "two pages have the same description"
+
+
+def test_index_leads_to_where_the_terms_of_the_glossary_are_used(html):
+    terms = [term.find(string=True).strip() for term in parse(html / "book" / "glossary.html").select("dl.glossary dt")]
+    entries = parse(html / "genindex.html").select("table.genindextable > tr > td > ul > li")
+    links = {entry.find(string=True).strip(): [link["href"] for link in entry.select("a")] for entry in entries}
+    assert len(terms) > 30
+    for term in terms:
+        used = [link for link in links[term] if link.startswith("chapters/")]
+        assert used, f"no chapter uses {term}"
+        for link in used:
+            assert unquote(urlsplit(link).fragment) in anchors(target(html / "genindex.html", link))
