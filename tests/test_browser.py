@@ -1,0 +1,266 @@
+"""Every page of the book in Chromium, without a network: whole, readable by everyone, and light, in both themes.
+
+A page is loaded once in each theme; `visit` looks at it in every way, and each test asks one question of what it saw.
+"""
+
+import gzip
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+THEMES = ("light", "dark")
+WIDTHS = (360, 768, 1440)
+# By name, because axe-core has further tags for rules of older guidelines and for experiments.
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+OUTSIDE = re.compile("^(?!file:|data:|blob:)")
+FOUND_BY = {
+    "growth rate": {"chapters/02_the_dense_block", "chapters/09_the_family"},
+    "memory": {"chapters/08_measuring_memory", "chapters/10_memory_efficient_densenet"},
+    "transition": {"chapters/03_the_transition_block"},
+}
+
+UNFOLD = """() => {
+  document.querySelectorAll('details').forEach(details => { details.name = ''; details.open = true; });
+  document.querySelectorAll('.toggle-button[aria-expanded=false]').forEach(button => button.click());
+  document.getAnimations().forEach(animation => animation.finish());
+}"""
+# Of the thousands of words of code, one of each colour on each ground: most of the time goes into their contrast.
+THIN_OUT = """() => {
+  const seen = new Set();
+  const isRepeated = word => {
+    const style = getComputedStyle(word), boxes = [word, word.closest('pre'), word.closest('.highlight')];
+    const grounds = boxes.map(box => getComputedStyle(box).backgroundColor);
+    const kind = [style.color, style.fontWeight, style.opacity, ...grounds].join();
+    return seen.size === seen.add(kind).size;
+  };
+  const words = [...document.querySelectorAll('.highlight pre span')].filter(word => !word.childElementCount);
+  words.filter(isRepeated).forEach(word => word.remove());
+}"""
+MATHEMATICS = """() => {
+  const raw = element => !element.querySelector('mjx-container') && (element.innerText || element.id);
+  const prose = document.querySelector('article').cloneNode(true);
+  prose.querySelectorAll('pre, code, script, mjx-container').forEach(element => element.remove());
+  return {
+    unrendered: [...document.querySelectorAll('.math')].filter(raw).map(element => element.outerHTML),
+    errors: [...document.querySelectorAll('mjx-merror')].map(element => element.innerText),
+    tex: prose.textContent.match(/\\\\[([]|\\$[^$\\n]+\\$|\\\\(frac|times|sum|cdot|begin)\\b/g) || [],
+  };
+}"""
+BROKEN = """async () => {
+  await document.fonts.ready;
+  const isEmpty = icon => { const box = icon.getBBox(); return icon.checkVisibility() && !(box.width && box.height); };
+  return [
+    ...[...document.fonts].filter(font => font.status === 'error').map(font => font.family),
+    ...[...document.images].filter(image => image.complete && !image.naturalWidth).map(image => image.src),
+    ...[...document.querySelectorAll('svg.icon')].filter(isEmpty).map(icon => icon.outerHTML),
+    ...[...document.querySelectorAll('i[class*="fa-"], span[class*="fa-"]')].map(icon => icon.outerHTML),
+  ];
+}"""
+# A box that scrolls sideways must take the focus, or hold something that does.
+SIDEWAYS = """() => {
+  const scrolls = box => box.scrollWidth > box.clientWidth + 1 && box.checkVisibility({ visibilityProperty: true })
+    && ['auto', 'scroll'].includes(getComputedStyle(box).overflowX);
+  const isReached = box => [box, ...box.querySelectorAll('a[href], button, input, summary, [tabindex]')]
+    .some(element => element.tabIndex >= 0);
+  return {
+    page: document.documentElement.scrollWidth - window.innerWidth,
+    unreached: [...document.querySelectorAll('main *')].filter(box => scrolls(box) && !isReached(box))
+      .map(box => box.outerHTML.slice(0, 200)),
+  };
+}"""
+DARK_GROUNDS = """() => [...document.querySelectorAll('article img')].filter(image => {
+  const [red, green, blue, alpha = 1] = getComputedStyle(image).backgroundColor.match(/[\\d.]+/g).map(Number);
+  return alpha < 1 || Math.min(red, green, blue) < 200;
+}).map(image => image.src)"""
+FOCUS = """() => {
+  document.getAnimations().forEach(animation => animation.finish());
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const style = getComputedStyle(element), box = element.getBoundingClientRect();
+  return {
+    element: element.outerHTML.slice(0, 200),
+    text: element.innerText,
+    shown: (style.outlineStyle !== 'none' && style.outlineWidth !== '0px') || style.boxShadow !== 'none',
+    inView: box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0
+      && box.top < window.innerHeight && box.left < window.innerWidth,
+  };
+}"""
+TAB_STOPS_AT_MOST = 1000
+
+
+@pytest.fixture(params=THEMES)
+def theme(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def contexts(browser):
+    contexts = {theme: browser.new_context(reduced_motion="reduce") for theme in THEMES}
+    for theme, context in contexts.items():
+        context.set_offline(True)
+        context.route(OUTSIDE, lambda route: route.abort())
+        # What the theme's button stores when a reader chooses.
+        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+    yield contexts
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def visit(html, contexts):
+    @cache
+    def visit(page, theme):
+        tab = contexts[theme].new_page()
+        tab.set_viewport_size({"width": 1440, "height": 900})
+        seen = {"requests": set(), "errors": []}
+        tab.on("request", lambda request: seen["requests"].add(request.url))
+        tab.on("requestfailed", lambda request: seen["errors"].append(f"{request.url}: {request.failure}"))
+        tab.on("pageerror", lambda error: seen["errors"].append(str(error)))
+        tab.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
+        tab.goto((html / f"{page}.html").resolve().as_uri())
+        tab.evaluate("window.MathJax && MathJax.startup.promise")
+        seen["theme"] = tab.evaluate("document.documentElement.dataset.theme")
+        seen["mathematics"] = tab.evaluate(MATHEMATICS)
+        seen["broken"] = tab.evaluate(BROKEN)
+        seen["dark grounds"] = tab.evaluate(DARK_GROUNDS)
+        if theme == "light":
+            seen["focus"] = focus_path(tab)
+        tab.evaluate(UNFOLD)
+        seen["sideways"], seen["violations"] = {}, []
+        for width in WIDTHS:
+            tab.set_viewport_size({"width": width, "height": 900})
+            # A box that scrolls becomes one that takes the focus 300 milliseconds after a change of the layout.
+            tab.wait_for_timeout(400)
+            seen["sideways"][width] = tab.evaluate(SIDEWAYS)
+            # The theme changes only colours, which the width does not change.
+            if theme == "dark" and width == min(WIDTHS):
+                seen["violations"] += violations(tab, rules={"color-contrast": {"enabled": False}})
+        tab.evaluate(THIN_OUT)
+        seen["violations"] += violations(tab)
+        tab.close()
+        return seen
+
+    return visit
+
+
+@pytest.fixture
+def seen(visit, page, theme):
+    return visit(page, theme)
+
+
+def violations(tab, **options):
+    found = Axe().run(tab, options={"resultTypes": ["violations"], "runOnly": STANDARDS, "preload": False} | options)
+    return [
+        f"{rule['id']}: {node['html'][:300]} {node['failureSummary']}"
+        for rule in found.response["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def focus_path(tab):
+    """What the Tab key leads to, from the top of the page until it leaves it at the bottom."""
+    path = []
+    while len(path) < TAB_STOPS_AT_MOST:
+        tab.keyboard.press("Tab")
+        stop = tab.evaluate(FOCUS)
+        if stop is None:
+            break
+        path.append(stop)
+    return path
+
+
+@cache
+def file_of(address):
+    return Path(unquote(urlsplit(address).path))
+
+
+@cache
+def sizes(path):
+    """Bytes on the disk, and as a server such as GitHub Pages sends them."""
+    content = path.read_bytes()
+    packed = len(gzip.compress(content)) if path.suffix in {".html", ".css", ".js", ".svg"} else len(content)
+    return len(content), packed
+
+
+def test_page_comes_up_in_the_theme_that_a_reader_chose(seen, theme):
+    assert seen["theme"] == theme
+
+
+def test_page_asks_for_nothing_outside_the_book(seen):
+    outside = [address for address in seen["requests"] if OUTSIDE.match(address)]
+    assert not outside
+
+
+def test_page_has_no_error(seen):
+    assert not seen["errors"]
+
+
+def test_fonts_icons_and_images_load(seen):
+    assert not seen["broken"]
+
+
+def test_mathematics_is_rendered(seen):
+    assert not any(seen["mathematics"].values()), seen["mathematics"]
+
+
+def test_no_violation_of_accessibility(seen):
+    assert not seen["violations"], "\n\n".join(seen["violations"])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_never_scrolls_sideways_and_boxes_that_do_can_be_reached(seen, width):
+    sideways = seen["sideways"][width]
+    assert sideways["page"] <= 0, f"{sideways['page']} pixels too wide"
+    assert not sideways["unreached"], sideways["unreached"]
+
+
+def test_figures_keep_a_light_ground_in_the_dark_theme(visit, page):
+    assert not visit(page, "dark")["dark grounds"]
+
+
+def test_tab_key_leads_through_the_whole_page(visit, page):
+    path = visit(page, "light")["focus"]
+    assert path[0]["text"] == "Skip to main content"
+    assert 20 < len(path) < TAB_STOPS_AT_MOST, f"{len(path)} stops: something keeps the focus"
+    hidden = [stop["element"] for stop in path if not (stop["shown"] and stop["inView"])]
+    assert not hidden, "\n".join(["the focus cannot be seen on", *hidden])
+
+
+def test_page_is_light(visit, page, all_pages):
+    files = {file_of(address) for address in visit(page, "light")["requests"] if address.startswith("file:")}
+    plain, packed = map(sum, zip(*map(sizes, files), strict=True))
+    limit = 1_000_000 if page == all_pages[0] else 3_000_000
+    largest = sorted(((sizes(path)[0], path.name) for path in files), reverse=True)[:5]
+    assert plain < limit, f"{plain:,} bytes, {packed:,} as sent with gzip; the largest: {largest}"
+
+
+@pytest.mark.parametrize("words", FOUND_BY)
+def test_search_finds_the_chapters(html, contexts, words):
+    tab = contexts["light"].new_page()
+    tab.goto((html / "search.html").resolve().as_uri() + f"?q={words.replace(' ', '+')}")
+    tab.wait_for_selector("#search-results ul.search li a")
+    tab.wait_for_function("document.querySelector('#search-results .search-summary, #search-results p')?.innerText")
+    links = tab.eval_on_selector_all("#search-results ul.search li a", "links => links.map(link => link.href)")
+    found = {file_of(link).relative_to(html.resolve()).with_suffix("").as_posix() for link in links}
+    assert found >= FOUND_BY[words]
+    assert not violations(tab)
+    tab.close()
+
+
+def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
+    chapter = next(page for page in all_pages if page.startswith("chapters/"))
+    tab = contexts["light"].new_page()
+    tab.goto((html / f"{chapter}.html").resolve().as_uri())
+    solution = tab.locator(".solution.dropdown").first
+    button, text = solution.get_by_role("button").first, solution.locator("section").first
+    assert not text.is_visible()
+    button.focus()
+    for key, state in (("Enter", "true"), ("Space", "false")):
+        tab.keyboard.press(key)
+        assert button.get_attribute("aria-expanded") == state
+        assert text.is_visible() == (state == "true")
+    tab.close()
