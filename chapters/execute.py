@@ -2,9 +2,10 @@
 
 `python -m chapters.execute` executes the chapters whose code changed, and renews the prose of the
 others around their stored outputs. `python -m chapters.execute 03` executes one whatever changed,
-which is what a change in `utils` asks for.
+which is what a change in `utils` asks for. Figures are stored as small as they can be without loss.
 """
 
+import base64
 import datetime
 import re
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import jupytext
 import mxnet
 import nbformat
+import oxipng
 import yaml
 from nbclient import NotebookClient
 from tqdm import tqdm
@@ -114,6 +116,22 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata["language_info"] = {"name": "python"}
 
 
+def optimised(png: bytes) -> bytes:
+    """The same pixels in fewer bytes, without the chunks that no browser shows."""
+    return oxipng.optimize_from_memory(png, strip=oxipng.StripChunks.safe())
+
+
+def figures(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The outputs that show a PNG, by kind of data."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.data for output in outputs if "image/png" in output.get("data", {})]
+
+
+def optimise_figures(notebook: nbformat.NotebookNode) -> None:
+    for data in figures(notebook):
+        data["image/png"] = base64.b64encode(optimised(base64.b64decode(data["image/png"]))).decode()
+
+
 def main(name: str = "") -> None:
     sources = sorted(CHAPTERS.glob(f"{name}*.md"))
     if not sources:
@@ -126,6 +144,7 @@ def main(name: str = "") -> None:
         else:
             tqdm.write(f"executing {source.name}")
             execute(notebook)
+        optimise_figures(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, target)
     STATUS.write_text(status_table())

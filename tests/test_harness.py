@@ -1,5 +1,7 @@
 """The checks of the notebooks find what is wrong: each broken chapter here has to fail, for its own reason."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -113,6 +116,11 @@ def store_an_error(notebook, code):
     code[2].outputs.append(new_output("error", ename="ValueError", evalue="stored long ago", traceback=[]))
 
 
+def store_a_large_figure(_, code):
+    plt.imsave(drawn := io.BytesIO(), [[0, 1]])
+    code[3].outputs[0].data["image/png"] = base64.b64encode(drawn.getvalue()).decode()
+
+
 def never_ran(notebook, code):
     for cell in code:
         cell.outputs, cell.execution_count = [], None
@@ -151,6 +159,7 @@ FAULTS = {
     ),
     "no_alt_text": Fault((r"a figure's alt text says too little: ''",), with_change("alt:", "height:")),
     "no_caption": Fault((r"a figure's caption says too little: ''",), with_change("caption:", "name:")),
+    "large_figure": Fault((r"figure 1 takes more bytes than it has to",), spoil=store_a_large_figure),
     "number_from_nowhere": Fault((r"no cell glues \['rows'\]",), with_change("Two rows", "{glue:text}`rows` rows")),
     "long_cell": Fault((r"a code cell has 26 lines",), with_change('print("rows', 20 * "pass\n" + 'print("rows')),
     "machine_path": Fault(

@@ -1,5 +1,6 @@
 """What every committed notebook has to be, beside what nbval replays of it."""
 
+import base64
 import datetime
 import re
 from itertools import zip_longest
@@ -8,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from chapters.execute import from_source
+from chapters.execute import figures, from_source, optimised
 from tests.notebooks import definitions, is_compared, is_held, states_shape_or_count, texts
 
 GLUED = re.compile(r"\{glue:?\w*\}`([\w-]+)[:`]")
@@ -87,6 +88,12 @@ def test_figures_have_alt_text_and_caption(notebook):
             alt, caption = mystnb.get("image", {}).get("alt", ""), mystnb.get("figure", {}).get("caption", "")
             assert len(alt.strip()) >= 20, f"a figure's alt text says too little: {alt!r} in\n{cell.source}"
             assert len(caption.strip()) >= 20, f"a figure's caption says too little: {caption!r} in\n{cell.source}"
+
+
+def test_stored_figures_are_as_small_as_they_can_be(notebook):
+    for number, data in enumerate(figures(notebook), 1):
+        png = base64.b64decode(data["image/png"])
+        assert optimised(png) == png, f"figure {number} takes more bytes than it has to: run `make notebooks`"
 
 
 def test_every_number_that_prose_shows_is_computed_by_a_cell(notebook):
