@@ -264,3 +264,15 @@ def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
         assert button.get_attribute("aria-expanded") == state
         assert text.is_visible() == (state == "true")
     tab.close()
+
+
+def test_planted_faults_are_found(contexts):
+    tab = contexts["light"].new_page()
+    requests = []
+    tab.on("request", lambda request: requests.append(request.url))
+    picture = "<img src='https://example.org/x.png' style='width: 3000px'>"
+    tab.set_content(f"<html lang='en'><title>Faults</title><main><h1>Faults</h1>{picture}<p class='math'>a</p></main>")
+    assert any(OUTSIDE.match(request) for request in requests)
+    assert any(violation.startswith("image-alt") for violation in violations(tab))
+    assert tab.evaluate(SIDEWAYS)["page"] > 0
+    tab.close()
