@@ -1,16 +1,22 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-hosts notebooks assignment lab bench lock clean
+.PHONY: help book pdf html.zip test test-hosts notebooks assignment lab bench lock clean
 
 UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
 LOCK_WHEELS = $(UV) pip compile --quiet --no-deps --no-annotate --generate-hashes -
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 17
+	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/^([a-z.-]+):.*## /make \1\t/' | expand -t 17
 
 book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
 	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
+
+pdf: .venv/installed book  ## the book as one PDF, for which Chromium has to be there: _build/densenet.pdf
+	@$(RUN) book.pdf
+
+html.zip: .venv/installed book  ## the book as one archive, to read without a network: _build/html.zip
+	@$(RUN) book.bundle
 
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset

@@ -153,6 +153,8 @@ def seen(visit, page, theme):
 
 
 def violations(tab, **options):
+    # Scrolled, the page's bar covers a part of some button, which axe-core takes for too small.
+    tab.evaluate("scrollTo(0, 0)")
     found = Axe().run(tab, options={"resultTypes": ["violations"], "runOnly": STANDARDS, "preload": False} | options)
     return [
         f"{rule['id']}: {node['html'][:300]} {node['failureSummary']}"
