@@ -200,3 +200,13 @@ def test_index_leads_to_where_the_terms_of_the_glossary_are_used(html):
         assert used, f"no chapter uses {term}"
         for link in used:
             assert unquote(urlsplit(link).fragment) in anchors(target(html / "genindex.html", link))
+
+
+def test_links_to_terms_carry_their_definitions(html, chapter_article):
+    glossary = parse(html / "book" / "glossary.html")
+    links = chapter_article.select("a[href*='glossary.html#']")
+    assert len(links) >= 8
+    for link in links:
+        definition = glossary.find(id=urlsplit(link["href"]).fragment).find_next_sibling("dd").get_text(strip=True)
+        shown = link["data-definition"].rstrip(".")
+        assert len(shown) > 20 and definition.startswith(shown)

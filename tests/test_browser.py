@@ -268,6 +268,18 @@ def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
     tab.close()
 
 
+def test_term_shows_its_definition_on_hover_and_on_focus(html, contexts):
+    tab = contexts["light"].new_page()
+    tab.goto((html / "chapters/03_the_transition_block.html").resolve().as_uri())
+    term = tab.locator("a[href$='#term-compression']")
+    shown = "link => getComputedStyle(link, '::after').content"
+    assert term.evaluate(shown) == "none"
+    for act in (term.hover, lambda: (tab.mouse.move(0, 0), tab.keyboard.press("Tab"), term.focus())):
+        act()
+        assert "share of its channels" in term.evaluate(shown)
+    tab.close()
+
+
 def test_planted_faults_are_found(contexts):
     tab = contexts["light"].new_page()
     requests = []
