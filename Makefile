@@ -1,6 +1,6 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf html.zip test test-hosts notebooks assignment lab bench lock clean
+.PHONY: help book pdf html.zip links test test-hosts notebooks assignment lab bench lock clean
 
 UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
@@ -17,6 +17,9 @@ pdf: .venv/installed book  ## the book as one PDF, for which Chromium has to be 
 
 html.zip: .venv/installed book  ## the book as one archive, to read without a network: _build/html.zip
 	@$(RUN) book.bundle
+
+links: .venv/installed book  ## try every external link of the book, and date those that work in book/links.txt
+	@$(RUN) book.links
 
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset

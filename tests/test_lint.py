@@ -1,11 +1,16 @@
-"""Spelling of all text, and validity of each page's HTML; each check finds a planted fault."""
+"""Spelling of all text, HTML of each page, the list of external links; each check finds a planted fault."""
 
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import html5lib
 import pytest
+
+from book import links
 
 ROOT = Path(__file__).parent.parent
 TEXT = ("*.md", "*.py", "*.js", "*.css", "*.yml", "*.toml", "Makefile", ".ci/run")
@@ -45,3 +50,25 @@ def test_html_is_valid(html, page):
 def test_invalid_html_is_found(fault):
     page = "<!DOCTYPE html><html lang='en'><head><title>A page</title></head><body>{}</body></html>"
     assert invalid(page.format(fault)) and not invalid(page.format("<p>text</p>"))
+
+
+def test_list_of_links_names_every_external_link_of_the_book_and_no_other(html):
+    assert set(links.read()) == links.external_links(html), "book/links.txt is stale: run `make links`"
+
+
+def test_external_link_of_a_page_is_found(tmp_path):
+    text = "<article><a href='https://example.org/#a'>there</a><a href='b.html'>here</a></article>"
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "page.html").write_text(f"<a href='https://menu.org'>menu</a>{text}")
+    assert links.external_links(tmp_path) == {"https://example.org/"}
+
+
+def test_broken_link_keeps_its_old_date_and_a_working_one_gets_todays(tmp_path, capsys):
+    (tmp_path / "page.html").write_text("here")
+    with ThreadingHTTPServer(("localhost", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        works, broken = (f"http://localhost:{server.server_port}/{name}.html" for name in ("page", "gone"))
+        days = links.try_all([works, broken], {broken: "2026-01-01", works: links.UNCHECKED})
+        server.shutdown()
+    assert days[broken] == "2026-01-01" and days[works] > "2026-01-01"
+    assert f"{broken}: 404" in capsys.readouterr().out
