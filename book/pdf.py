@@ -54,10 +54,10 @@ def article(page: Path, anchor_of: dict[Path, str], level: int) -> Tag:
     for heading in text.select("h1, h2, h3, h4"):
         heading.name = f"h{int(heading.name[1]) + level - 1}"
     for link in text.select("a[href]"):
-        linked, fragment = target(page, link["href"]), urlsplit(link["href"]).fragment
-        if linked in anchor_of:
-            link["href"] = "#" + "/".join(filter(None, (anchor_of[linked], fragment)))
-        elif not urlsplit(link["href"]).scheme:
+        linked, parts = target(page, link["href"]), urlsplit(link["href"])
+        if not parts.scheme and linked in anchor_of:
+            link["href"] = "#" + "/".join(filter(None, (anchor_of[linked], parts.fragment)))
+        elif not parts.scheme:
             link.unwrap()
     return text
 
