@@ -268,7 +268,7 @@ def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
     tab.close()
 
 
-def test_term_shows_its_definition_on_hover_and_on_focus(html, contexts):
+def test_term_shows_its_definition_on_hover_and_on_focus_until_escape(html, contexts):
     tab = contexts["light"].new_page()
     tab.goto((html / "chapters/03_the_transition_block.html").resolve().as_uri())
     term = tab.locator("a[href$='#term-compression']")
@@ -277,6 +277,8 @@ def test_term_shows_its_definition_on_hover_and_on_focus(html, contexts):
     for act in (term.hover, lambda: (tab.mouse.move(0, 0), tab.keyboard.press("Tab"), term.focus())):
         act()
         assert "share of its channels" in term.evaluate(shown)
+        tab.keyboard.press("Escape")
+        assert term.evaluate(shown) == "none"
     tab.close()
 
 

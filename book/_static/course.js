@@ -12,3 +12,8 @@ document.addEventListener("DOMContentLoaded", () => {
     name();
   }
 });
+
+// Escape hides the definition of a term until the reader points elsewhere.
+const dismissed = (state) => document.documentElement.classList.toggle("definition-dismissed", state);
+document.addEventListener("keydown", (event) => event.key === "Escape" && dismissed(true));
+for (const type of ["pointerover", "focusin"]) document.addEventListener(type, () => dismissed(false));
