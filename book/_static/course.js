@@ -13,7 +13,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-// Escape hides the definition of a term until the reader points elsewhere.
-const dismissed = (state) => document.documentElement.classList.toggle("definition-dismissed", state);
-document.addEventListener("keydown", (event) => event.key === "Escape" && dismissed(true));
-for (const type of ["pointerover", "focusin"]) document.addEventListener(type, () => dismissed(false));
+// Escape hides the definition of a term until the reader has left it.
+document.addEventListener("keydown", ({ key }) => {
+  if (key !== "Escape") return;
+  const shown = document.querySelectorAll("a[data-definition]:is(:hover, :focus-visible)");
+  shown.forEach((term) => term.classList.add("dismissed"));
+});
+for (const type of ["pointerout", "focusout"]) {
+  document.addEventListener(type, ({ target }) => target.closest("a[data-definition]")?.classList.remove("dismissed"));
+}
