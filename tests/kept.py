@@ -1,13 +1,13 @@
-"""Bytes that MXNet really keeps for the backward pass: `python -m tests.kept SPECS SIDE BATCH NUM_CLASSES`.
+"""Bytes that MXNet really keeps for the backward pass: `python -m tests.kept PROFILE SPECS SIDE BATCH NUM_CLASSES`.
 
 Reads `SPECS`, a list in JSON, and prints a list of numbers. MXNet's profiler looks at the memory
 pool only when something is allocated, and at everything in the process: hence a process of its own.
+`PROFILE` is a file that the profiler writes of its own accord, even as the process ends.
 """
 
 import gc
 import json
 import sys
-import tempfile
 
 import mxnet as mx
 from mxnet import autograd, np, npx
@@ -40,8 +40,8 @@ def kept_bytes(spec: dict, side: int, batch: int, num_classes: int) -> float:
 
 if __name__ == "__main__":
     npx.set_np()
-    with tempfile.TemporaryDirectory() as folder:
-        # MXNet deletes this file before it writes it: with /dev/null here, root would lose that.
-        mx.profiler.set_config(profile_memory=True, aggregate_stats=True, filename=f"{folder}/profile.json")
-        mx.profiler.set_state("run")
-        print([kept_bytes(spec, *map(int, sys.argv[2:])) for spec in json.loads(sys.argv[1])])
+    profile, specs, *sizes = sys.argv[1:]
+    # MXNet deletes this file before it writes it: with /dev/null here, root would lose that.
+    mx.profiler.set_config(profile_memory=True, aggregate_stats=True, filename=profile)
+    mx.profiler.set_state("run")
+    print([kept_bytes(spec, *map(int, sizes)) for spec in json.loads(specs)])

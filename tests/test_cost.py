@@ -153,9 +153,9 @@ KEPT = [
 ]
 
 
-def test_mxnet_keeps_the_activations_that_the_cost_says():
+def test_mxnet_keeps_the_activations_that_the_cost_says(tmp_path):
     specs = [SPEC_121 | dict(blocks=(4, 3)) | changes for changes in KEPT]
-    arguments = [json.dumps(specs), "64", "2", "10"]
+    arguments = [tmp_path / "profile.json", json.dumps(specs), "64", "2", "10"]
     kept = json.loads(subprocess.check_output([sys.executable, "-m", "tests.kept", *arguments], cwd=ROOT))
     costs = [cost.total(cost.layers(spec, 64, 3, 10, batch=2)) for spec in specs]
     # BatchNorm also keeps the batch's means and variances, as many numbers as running statistics.
