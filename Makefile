@@ -41,7 +41,7 @@ lab: .venv/installed  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters
 
 bench: .venv/installed  ## measure side by side, under two hours; the status page shows the tables
-	@for question in loader training memory seeds family variants grading; do \
+	@for question in loader training memory seeds family variants grading book; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 

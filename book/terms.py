@@ -17,8 +17,9 @@ class TermIndex(SphinxTransform):
     def apply(self) -> None:
         for link in list(self.document.findall(addnodes.pending_xref)):
             if link["reftype"] == "term":
+                page = self.document.next_node(nodes.title).astext()
                 place = nodes.target("", "", ids=[f"index-{self.env.new_serialno('index')}"])
-                entry = addnodes.index(entries=[("single", link["reftarget"], place["ids"][0], "", None)])
+                entry = addnodes.index(entries=[("single", f"{link['reftarget']}; {page}", place["ids"][0], "", None)])
                 link.parent.insert(link.parent.index(link), [entry, place])
 
 

@@ -38,7 +38,7 @@ def pages(config) -> list[str]:
     return pages_of(yaml.safe_load((config.option.book / "_toc.yml").read_text()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def all_pages(pytestconfig):
     return pages(pytestconfig)
 
