@@ -24,7 +24,7 @@ links: .venv/installed book  ## try every external link of the book, and date th
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
-	@$(RUN) pytest
+	@OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 test-hosts: .venv/installed  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
 	@$(RUN) pytest tests/test_hosts.py -m ''

@@ -7,14 +7,13 @@ which is what a change in `utils` asks for. Figures are stored as small as they 
 
 import base64
 import datetime
-import platform
 import re
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import jupytext
+import mxnet
 import nbformat
 import oxipng
 import yaml
@@ -26,7 +25,8 @@ from utils.runtime import machine
 
 CHAPTERS = Path(__file__).parent
 STATUS = CHAPTERS.parent / "book" / "_chapters.txt"
-PACKAGES = ("mxnet", "d2l", "numpy", "matplotlib")
+LOCK = CHAPTERS.parent / "requirements.lock"
+PACKAGES = ("d2l", "numpy", "matplotlib", "jupyter-book", "sphinx")
 REPOSITORY = yaml.safe_load((CHAPTERS.parent / "_config.yml").read_text())["repository"]["url"]
 # What stands for the setup cell in a chapter's source, and what it becomes. On Colab and Kaggle there is the notebook
 # alone. A clone gets its name when it is whole, so that an interrupted one is not taken for the course.
@@ -113,7 +113,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata["course"] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
-        "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "mxnet": mxnet.__version__,
         "seconds": round(time.perf_counter() - start),
     }
     notebook.metadata["language_info"] = {"name": "python"}
@@ -155,15 +155,18 @@ def main(name: str = "") -> None:
 
 def status_table() -> str:
     """The status page's table of chapters: when and where each was executed, and how much a replay compares."""
-    rows = ["| chapter | cells | compared | made on | in | on | with |", "|---|---|---|---|---|---|---|"]
+    rows = ["| chapter | cells | compared | made on | in | with |", "|---|---|---|---|---|---|"]
     for path in sorted(CHAPTERS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         made = notebook.metadata["course"]
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
-        columns = (f"{{doc}}`../chapters/{path.stem}`", len(cells), sum(map(is_compared, cells)), made["date"])
-        rows.append(f"| {' | '.join(map(str, columns))} | {made['seconds']} s | {made['machine']} | {versions} |")
-    return "\n".join(rows) + "\n"
+        rows.append(
+            f"| {{doc}}`../chapters/{path.stem}` | {len(cells)} | {sum(map(is_compared, cells))} | "
+            f"{made['date']} | {made['seconds']} s | MXNet {made['mxnet']}, {made['machine']} |"
+        )
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
+    versions = ", ".join(f"{name} {pinned[name]}" for name in PACKAGES)
+    return "\n".join([*rows, "", f"A replay has the packages that `requirements.lock` pins, such as {versions}."]) + "\n"
 
 
 if __name__ == "__main__":
