@@ -16,9 +16,9 @@ LINKS = "test_every_link_anchor_and_image_resolves"
 FAULTS = {
     "01_why_concatenate": (LINKS, r'href="02_the_dense_block.html"', 'href="nowhere.html"'),
     "02_the_dense_block": (LINKS, r'href="#exercises"', 'href="#nowhere"'),
-    "03_the_transition_block": (LINKS, r'src="../_images/', 'src="../nowhere/'),
+    "03_the_transition_block": (LINKS, r'src="../_static/', 'src="../nowhere/'),
     "04_densenet_121": ("test_every_image_has_alt_text", r'alt="[^"]*"(?=[^>]* src="../_images)', 'alt="figure.png"'),
-    "05_fashion_mnist": ("test_nothing_is_left_unresolved", r"(?<=<p>)You need", "{ref}`nowhere`"),
+    "05_fashion_mnist": ("test_nothing_is_left_unresolved", r"\nYou need", "\n{ref}`nowhere`"),
     "06_training": ("test_headings_nest", r"<h2>(.*?)</h2>(?=\n<p>)", r"<h4>\1</h4>"),
     "07_counting_parameters": ("test_every_image_of_a_chapter_has_a_caption", r'(?<="caption-text">)[^<]*', ""),
     "08_measuring_memory": ("test_every_exercise_has_a_solution_in_a_dropdown", "solution dropdown", "solution"),
@@ -50,10 +50,10 @@ def failed(html, tmp_path_factory):
     return failures
 
 
-@pytest.mark.parametrize("chapter", FAULTS)
-def test_fault_of_a_page_fails_its_test_and_no_other(chapter, failed):
-    assert failed[f"chapters/{chapter}"] == {FAULTS[chapter][0]}
+@pytest.mark.parametrize("broken", FAULTS)
+def test_fault_of_a_page_fails_its_test_and_no_other(broken, failed):
+    assert failed[f"chapters/{broken}"] == {FAULTS[broken][0]}
 
 
 def test_page_without_a_fault_fails_no_test(failed, all_pages):
-    assert failed[all_pages[0]] == set()
+    assert all_pages[0] in failed and not failed[all_pages[0]]
