@@ -21,6 +21,7 @@ html.zip: .venv/installed book  ## the book as one archive, to read without a ne
 links: .venv/installed book  ## try every external link of the book, and date those that work in book/links.txt
 	@$(RUN) book.links
 
+# A thread for each process of the tests: together they take all cores.
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
 	@$(RUN) tests.dataset
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
