@@ -166,7 +166,8 @@ def status_table() -> str:
         )
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
     versions = ", ".join(f"{name} {pinned[name]}" for name in PACKAGES)
-    return "\n".join([*rows, "", f"A replay has the packages that `requirements.lock` pins, such as {versions}."]) + "\n"
+    rows += ["", f"A replay has the packages that `requirements.lock` pins, such as {versions}."]
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
