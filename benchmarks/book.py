@@ -91,7 +91,7 @@ def build(folder: Path) -> dict[str, Path]:
     books = [folder / "course" / "_build" / "html", folder / "stock" / "_build" / "html", folder / "d2l"]
     for path in (path for book in books for path in book.rglob("*") if path.suffix in TEXT):
         path.write_bytes(gzip.compress(path.read_bytes()))
-    return dict(zip(("the course", "Jupyter Book, default settings", "Sphinx, theme of d2l.ai"), books, strict=True))
+    return dict(zip(("the course", "Jupyter Book, default settings", "Sphinx, theme of d2l"), books, strict=True))
 
 
 def load(browser: Browser, address: str) -> Counter[str]:
