@@ -13,26 +13,25 @@ book: .venv/installed  ## render the book from the committed notebooks: _build/h
 	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
 
 pdf: .venv/installed book  ## the book as one PDF, for which Chromium has to be there: _build/densenet.pdf
-	@$(RUN) book.pdf
+	@$(RUN) tools.pdf
 
 html.zip: .venv/installed book  ## the book as one archive, to read without a network: _build/html.zip
-	@$(RUN) book.bundle
+	@$(RUN) tools.archive
 
-links: .venv/installed book  ## try every external link of the book, and date those that work in book/links.txt
-	@$(RUN) book.links
+links: .venv/installed book  ## try every external link of the book, and date those that work in tools/links.txt
+	@$(RUN) tools.links
 
 # A thread for each process of the tests: together they take all cores.
 test: .venv/installed book  ## replay every notebook, test utils and the rendered book
-	@$(RUN) tests.dataset
+	@$(RUN) tools.dataset
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 test-hosts: .venv/installed  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
-	@$(RUN) pytest tests/test_hosts.py -m ''
+	@$(RUN) pytest tests/hosts -m ''
 
 notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
-	@$(RUN) chapters.execute $(NAME)
-	@$(RUN) book.figures
+	@$(RUN) tools.make_notebooks $(NAME)
 
 ASSIGNMENTS ?= assignments
 assignment: .venv/installed  ## make an assignment's notebooks and key; NAME=01_blocks, ASSIGNMENTS=folder of masters

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser
 
-from book.browser import open_browser
+from tools.browser import open_browser
 from utils.runtime import machine
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 from mxnet import npx
 
-from assignments import build, grade
+from grader import build, grade
 from utils.runtime import machine
 
 ROUNDS, CLASSES = 7, (20, 200)

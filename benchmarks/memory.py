@@ -13,9 +13,10 @@ import time
 from multiprocessing.connection import Connection
 
 # Before mxnet, which reads the number of threads when it is imported.
+from utils.backward import backward
 from utils.densenet import DenseNet, densenet_spec
 from utils.measure import peak_memory
-from utils.memory_efficient import MemoryEfficientDenseNet, backward
+from utils.memory_efficient import MemoryEfficientDenseNet
 from utils.runtime import machine
 from utils.spec import cifar_spec
 from utils.training import hybridized

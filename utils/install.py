@@ -1,7 +1,8 @@
 """MXNet and d2l, installed where the reader's Python lacks them (the setup cell of every chapter).
 
 MXNet 1.9.1 is the last there will be. With its own requirements pip would set back the NumPy of a hosted notebook,
-or find nothing that fits. So it is installed without them, into a folder of its own; `utils.mend` does the rest.
+or find nothing that fits. So it is installed without them, into a folder of
+its own; `utils.compatibility` does the rest.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+
+from utils.compatibility import make_mxnet_importable
 
 NEEDED = ("cloudpickle", "matplotlib", "matplotlib_inline", "pandas", "pooch", "requests", "tqdm")
 # What is said of a build, and the bytes that it takes while it is being installed.
@@ -53,7 +56,7 @@ def prepare(build: str, clicks: dict[str, str]) -> None:
         with warnings.catch_warnings():
             # Python 3.12 and later warn of the backslashes in MXNet's docstrings.
             warnings.simplefilter("ignore")
-            importlib.import_module("utils.mend")
+            make_mxnet_importable()
             importlib.import_module("d2l.mxnet")
     except Exception as error:
         if folder:

@@ -18,9 +18,10 @@ from d2l import mxnet as d2l
 from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
+from utils.backward import backward
 from utils.cost import Layer, layers
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
-from utils.memory_efficient import MemoryEfficientDenseNet, backward
+from utils.memory_efficient import MemoryEfficientDenseNet
 from utils.peak import peak_memory
 from utils.training import hybridized
 

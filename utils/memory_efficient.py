@@ -55,7 +55,7 @@ class MemoryEfficientDenseBlock(DenseBlock):
     """A `DenseBlock` that computes each layer a second time when its gradients are needed (chapter 10).
 
     Same shapes, same parameters, same names as `DenseBlock`. While autograd records, one `forward`
-    must be followed by one `backward`, which the function `backward` of this module calls.
+    must be followed by one `backward`, which `utils.backward` calls.
     `backward` raises `RuntimeError` if no recorded forward pass came before.
     """
 
@@ -94,12 +94,3 @@ class MemoryEfficientDenseNet(DenseNet):
         # (the options) could not be used by the next.
         for stage in self.net:
             stage.hybridize(active)
-
-
-def backward(net: gluon.Block, loss: np.ndarray) -> None:
-    """What `loss.backward()` does, for networks with memory-efficient blocks and for all others (chapter 10)."""
-    blocks = []
-    net.apply(lambda block: blocks.append(block) if isinstance(block, MemoryEfficientDenseBlock) else None)
-    loss.backward()
-    for block in reversed(blocks):
-        block.backward()

@@ -21,14 +21,14 @@ import cloudpickle
 from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, context, gluon, np, npx
 
-from utils.memory_efficient import backward
+from utils.backward import backward
 from utils.training import OUT_OF_MEMORY
 
 NUM_STEPS = 3
 M_MMAP_THRESHOLD = -3  # malloc.h
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["utils.mend", __name__])
+processes.set_forkserver_preload(["utils.fork_server"])
 
 
 def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str = "training") -> float:

@@ -13,6 +13,10 @@ from mxnet import gluon
 from mxnet.gluon import nn
 
 from utils.densenet import DenseBlock
+from utils.spec import imagenet_spec
+
+# Like the network of the paper's figure 5: three plain blocks, no bottleneck, no compression.
+PLAIN_SPEC = imagenet_spec(8, 8, 8, 8) | dict(bottleneck_width=None, compression=1, initial_channels=16)
 
 
 def readers(net: gluon.Block, block: int) -> list[tuple[gluon.Parameter, gluon.Parameter]]:

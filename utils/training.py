@@ -11,8 +11,8 @@ from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, gluon, np, npx
 from tqdm import tqdm
 
+from utils.backward import backward
 from utils.data import Batches
-from utils.memory_efficient import backward
 from utils.plots import Curves
 
 # Set COURSE_QUICK before the setup cell to see a whole chapter run in a short time: it learns too little to judge.

@@ -1,0 +1,69 @@
+"""Options of the tests, what they run over, the quick replay of the chapters, and the count of replayed cells."""
+
+# Before anything that imports MXNet, which reads the number of threads when it is imported.
+import utils  # noqa: F401
+
+# isort: split
+import os
+from collections import Counter
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from nbval.plugin import IPyNbCell
+
+from tools.cells import is_compared
+from tools.contents import pages
+
+ROOT = Path(__file__).parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--chapters", type=Path, default=ROOT / "chapters", help="folder of the notebooks to check")
+    parser.addoption("--book", type=Path, default=ROOT, help="folder of the _toc.yml and _build/html to check")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    # A kernel takes over the environment when its notebook's first cell is set up. Here it trains for a few steps
+    # only; `make notebooks` and `make test-hosts` train in full.
+    if not isinstance(item, IPyNbCell):
+        return (yield)
+    with patch.dict(os.environ, COURSE_QUICK="1"):
+        return (yield)
+
+
+def pytest_generate_tests(metafunc):
+    if "chapter" in metafunc.fixturenames:
+        folder = metafunc.config.option.chapters
+        chapters = sorted({path.with_suffix("") for kind in ("md", "ipynb") for path in folder.glob(f"*.{kind}")})
+        metafunc.parametrize("chapter", chapters, ids=[chapter.name for chapter in chapters])
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", pages(metafunc.config.option.book))
+    if "chapter_page" in metafunc.fixturenames:
+        chapters = [page for page in pages(metafunc.config.option.book) if page.startswith("chapters/")]
+        metafunc.parametrize("chapter_page", chapters)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, IPyNbCell):
+            item.user_properties += [("chapter", item.path.stem), ("compared", is_compared(item.cell))]
+
+
+def pytest_terminal_summary(terminalreporter):
+    replayed, compared = Counter(), Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        properties = dict(report.user_properties)
+        if report.when == "call" and "chapter" in properties:
+            replayed[properties["chapter"]] += 1
+            compared[properties["chapter"]] += properties["compared"]
+    if replayed:
+        terminalreporter.section("replayed notebooks")
+        for chapter in sorted(replayed):
+            terminalreporter.line(line(chapter, replayed[chapter], compared[chapter]))
+        terminalreporter.line(line("total", replayed.total(), compared.total()))
+
+
+def line(name: str, replayed: int, compared: int) -> str:
+    return f"{name}: {replayed} cells replayed, {compared} of them with outputs compared"

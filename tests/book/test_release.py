@@ -1,0 +1,174 @@
+"""What a release hands out: the book as a PDF and as an archive, and the workflow that makes and publishes them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+import yaml
+from pypdf import PdfReader
+
+from tools.archive import FOLDER, bundle
+from tools.pdf import one_page, parse, print_book
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PAGE = """<!DOCTYPE html><html><head><title>B</title><script src="{mathjax}"></script></head><body>
+<nav class="bd-links"><a class="internal" href="#">B</a></nav>
+<article class="bd-article"><h1>B</h1>{text}</article></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def pdf(html, browser, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pdf") / "densenet.pdf"
+    print_book(browser, html, path)
+    return PdfReader(path)
+
+
+@pytest.fixture(scope="module")
+def articles(html, all_pages):
+    """What each page says, as rendered for the screen, but for what the PDF leaves out on purpose."""
+    texts = [parse(html / f"{page}.html").select_one("article.bd-article") for page in all_pages]
+    for clutter in (element for text in texts for element in text.select("script, .headerlink, .toctree-wrapper")):
+        clutter.decompose()
+    return texts
+
+
+@pytest.fixture(scope="module")
+def source(html):
+    return one_page(html.resolve())
+
+
+@pytest.fixture(scope="module")
+def shown(pdf):
+    """The text of the PDF without its white space, which differs with every line that wraps."""
+    return "".join("".join(page.extract_text().split()) for page in pdf.pages)
+
+
+def resources(pdf, kind):
+    return [entry.get_object() for page in pdf.pages for entry in page["/Resources"].get(kind, {}).values()]
+
+
+def test_bookmarks_of_the_pdf_name_every_part_and_page_in_order(html, pdf, articles):
+    toc = yaml.safe_load((html.parent.parent / "_toc.yml").read_text())
+    parts = [entry.title for entry in pdf.outline if not isinstance(entry, list)]
+    pages = [child.title for entry in pdf.outline if isinstance(entry, list) for child in entry if "/Title" in child]
+    first, *others = (text.h1.get_text() for text in articles)
+    assert parts == [first, *(part["caption"] for part in toc["parts"])]
+    assert pages == others
+
+
+def test_links_of_the_pdf_stay_inside_it_or_lead_to_the_web(pdf, source, articles):
+    annotations = [annotation.get_object() for page in pdf.pages for annotation in page.get("/Annots", [])]
+    links = [annotation for annotation in annotations if annotation["/Subtype"] == "/Link"]
+    inside = [link["/Dest"] for link in links if "/Dest" in link]
+    outside = {link["/A"]["/URI"].rstrip("/") for link in links if "/A" in link}
+    of_the_book = [link["href"] for text in articles for link in text.select("a.internal, a.external")]
+    web = {link.rstrip("/") for link in of_the_book if re.match("https?://", link)}
+    # A link that wraps is two.
+    assert len(inside) >= len(source.select("article a[href^='#']")) >= len(of_the_book) - len(web) > 200
+    assert set(inside) <= set(pdf.named_destinations)
+    assert outside >= web and all(address.startswith(("http://", "https://")) for address in outside)
+
+
+def test_every_formula_of_the_pdf_is_typeset(source, shown):
+    formulas = [formula.get_text().strip()[2:-2] for formula in source.select("span.math")]
+    commands = {command for formula in formulas for command in re.findall(r"\\[a-z]{2,}", formula)}
+    plain = [formula for formula in formulas if not re.search(r"[\\^_{}]", formula)]
+    assert commands and plain
+    assert not [raw for raw in (r"\(", r"\[", *commands) if raw in shown]
+    assert not [formula for formula in plain if "".join(formula.split()).replace("-", "\N{MINUS SIGN}") not in shown]
+
+
+def test_pdf_shows_every_figure_every_cell_and_every_answer(pdf, source, articles, shown):
+    images = [entry for entry in resources(pdf, "/XObject") if entry["/Subtype"] == "/Image"]
+    assert len(images) >= sum(len(text.select("img")) for text in articles) > 0
+    texts = source.select(".cell_input pre, .solution .admonition-title, .details > p")
+    lost = [
+        text.get_text() for text in texts if not text.select(".math") and "".join(text.get_text().split()) not in shown
+    ]
+    assert texts and not lost
+
+
+def test_book_wider_than_the_paper_is_not_printed(html, browser, tmp_path):
+    (tmp_path / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=b.html">')
+    mathjax = (html / "_static" / "mathjax" / "tex-chtml.js").resolve().as_uri()
+    for width, fits in ((600, True), (700, False)):
+        text = f'<div style="width: {width}px">wide</div>'
+        (tmp_path / "b.html").write_text(PAGE.format(mathjax=mathjax, text=text))
+        if fits:
+            print_book(browser, tmp_path, tmp_path / "b.pdf")
+        else:
+            with pytest.raises(SystemExit, match="wider than the paper"):
+                print_book(browser, tmp_path, tmp_path / "b.pdf")
+
+
+def test_pdf_without_a_browser_says_what_to_install():
+    command = [sys.executable, "-m", "tools.pdf"]
+    run = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": ".", "PATH": ""}, capture_output=True, text=True)
+    assert run.returncode == 1 and "apt install chromium" in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
+def test_archive_opens_from_any_folder_and_holds_every_page(html, browser, all_pages, tmp_path):
+    bundle(html, tmp_path / "html.zip")
+    folder = tmp_path / "a folder" / FOLDER
+    with ZipFile(tmp_path / "html.zip") as archive:
+        archive.extractall(folder.parent)
+    assert [path.name for path in folder.parent.iterdir()] == [FOLDER]
+    assert not [page for page in all_pages if not (folder / f"{page}.html").is_file()]
+    page, failed = browser.new_page(), []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.goto((folder / "index.html").as_uri())
+    page.wait_for_url(f"**/{all_pages[0]}.html")
+    page.click("nav.bd-links a[href$='02_the_dense_block.html']")
+    page.wait_for_selector("article mjx-container")
+    page.close()
+    assert not failed
+
+
+def test_same_book_makes_the_same_archive(html, tmp_path):
+    for name in ("a", "b"):
+        bundle(html, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def check_workflow(path):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", path]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def jobs(workflow):
+    return yaml.safe_load(workflow.read_text())["jobs"].values()
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_workflow_is_one_that_github_accepts(workflow, tmp_path):
+    checked = check_workflow(workflow)
+    assert not checked.returncode, checked.stdout
+    for right, wrong in (("runs-on:", "run-on:"), ("needs: test", "needs: {}"), ("contents: read", "contents: look")):
+        faulty = tmp_path / "faulty.yml"
+        faulty.write_text(workflow.read_text().replace(right, wrong))
+        assert check_workflow(faulty).returncode, wrong
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_commands_of_a_workflow_are_targets_of_make(workflow):
+    targets = re.findall(r"^([a-z.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    runs = [step["run"] for job in jobs(workflow) for step in job["steps"] if "run" in step]
+    called = [
+        target for run in runs for line in re.findall(r"^make (.+)$", run, re.MULTILINE) for target in line.split()
+    ]
+    assert called and set(called) <= set(targets)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_githubs_own_and_pinned_to_a_commit(workflow):
+    actions = [step["uses"] for job in jobs(workflow) for step in job["steps"] if "uses" in step]
+    assert actions and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in actions)
+    assert len(set(actions)) == len({action.partition("@")[0] for action in actions}), "one action in two versions"
+
+
+def test_there_is_a_workflow():
+    assert WORKFLOWS

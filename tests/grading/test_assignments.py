@@ -1,0 +1,352 @@
+"""The assignments: what students get, what the key holds, and what a cheat gains from the grader."""
+
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+
+import nbformat
+import numpy
+import pytest
+from mxnet import np, npx
+from nbclient import NotebookClient
+
+from grader import build, grade, sandbox
+from grader.trained_network import hand_in, moved
+from utils.densenet import DenseNet
+from utils.spec import imagenet_spec
+
+ROOT = Path(__file__).parents[2]
+MASTERS = sorted((ROOT / "assignments").glob("*.md"))
+BLOCKS, NETWORK = ROOT / "assignments" / "01_blocks.md", ROOT / "assignments" / "04_network.md"
+needs_sandbox = pytest.mark.skipif(not shutil.which("bwrap"), reason="grading needs Debian's bubblewrap")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numpy_interface():
+    npx.set_np()
+
+
+@pytest.fixture(scope="module")
+def masters():
+    """Each master with its key."""
+    return {master: (build.read(master), build.key(build.read(master), "a seed")) for master in MASTERS}
+
+
+def points(notebook, key) -> list:
+    """The points for each question of a notebook."""
+    graded = grade.grade(nbformat.writes(notebook).encode(), key)
+    return [verdict["points"] for verdict in graded["verdicts"].values()]
+
+
+def solved(notebook):
+    """The notebook with solutions, run from top to bottom."""
+    solution = build.with_solutions(notebook)
+    NotebookClient(solution, timeout=1800).execute(cwd=str(ROOT / "assignments"))
+    return solution
+
+
+@needs_sandbox
+@pytest.mark.parametrize("master", [master for master in MASTERS if master != NETWORK], ids=lambda path: path.stem)
+def test_solution_runs_from_top_to_bottom_and_gets_all_points(master, masters):
+    notebook, key = masters[master]
+    assert points(solved(notebook), key) == [question["points"] for question in key["questions"]]
+
+
+@needs_sandbox
+@pytest.mark.parametrize("quick", ["1", pytest.param("", marks=pytest.mark.all_hosts)], ids=["quick", "in full"])
+def test_trained_network_gets_the_points_of_its_accuracy(quick, masters, monkeypatch):
+    monkeypatch.setenv("COURSE_QUICK", quick)
+    notebook, key = deepcopy(masters[NETWORK])
+    solution = solved(notebook)
+    key["questions"][0]["shares"] = [[0.2, 5], [0.87, 6]]
+    graded = grade.grade(nbformat.writes(solution).encode(), key)
+    assert graded["verdicts"]["network"]["points"] == (5 if quick else 6), graded["verdicts"]
+    assert "the learning rate" in graded["texts"]["report"]
+
+
+@needs_sandbox
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_what_students_start_from_gets_no_points(master, masters):
+    notebook, key = masters[master]
+    assert set(points(build.for_students(notebook), key)) == {0}
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_assignment_has_ten_points_and_an_answer_before_each_check(master, masters):
+    _, key = masters[master]
+    assert sum(question["points"] for question in key["questions"] + key["texts"]) == 10
+    assert [question["name"] for question in key["questions"]] == [c["name"] for c in key["cells"] if "source" not in c]
+    assert all(question["asked"].startswith("## ") for question in key["questions"] + key["texts"])
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_test(master, masters):
+    notebook, _ = masters[master]
+    given = "\n".join(cell.source for cell in build.for_students(notebook).cells)
+    book = "\n".join(path.read_text() for path in [*ROOT.glob("chapters/*.md"), *ROOT.glob("book/*.md")])
+    secret = [build.hidden(cell) for cell in build.checks(notebook) + build.texts(notebook)]
+    secret += [region[0] for cell in notebook.cells for region in build.SOLUTION.finditer(cell.source + "\n")]
+    lines = {line.strip() for text in secret for line in text.splitlines() if len(line.strip()) > 20}
+    leaked = [line for line in lines if line in given or line in book]
+    assert lines and not leaked
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("### BEGIN HIDDEN", "### BEGIN", "the cell check_channels_read has no hidden tests"),
+        ("# answer: channels_read", "# answer: other", "the cell channels_read does not begin with its name"),
+        ("### BEGIN SOLUTION", "### BEGIN", "the cell channels_read has no solution"),
+        ("channels = [initial]", "channels = [1 / 0]", "check_channels_read fails on the solution: ZeroDivisionError"),
+        ("return channels_read(initial", "return True or channels_read(initial", "something other than lists"),
+    ],
+)
+def test_master_that_cannot_be_handed_out_says_where(old, new, said, tmp_path):
+    (tmp_path / "a.md").write_text(BLOCKS.read_text().replace(old, new, 1))
+    with pytest.raises(build.MasterError, match=said):
+        build.key(build.read(tmp_path / "a.md"), "a seed")
+
+
+def test_key_depends_on_the_seed(masters):
+    notebook, key = masters[BLOCKS]
+    other = build.key(notebook, "another seed")
+    assert [q["name"] for q in key["questions"]] == [q["name"] for q in other["questions"]]
+    assert all(q["inputs"] != p["inputs"] for q, p in zip(key["questions"], other["questions"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "same"),
+    [
+        ([1, 2], [1, 2], True),
+        ([1, 2.0], [1, 2], False),
+        ([True], [1], False),
+        ([1.0001], [1.0], True),
+        ([1.01], [1.0], False),
+        ([float("nan")], [1.0], False),
+        ([float("inf")], [1.0], False),
+        ([[1]], [1], False),
+        ({"a": 1}, [1], False),
+        ([1, 2, 3], [1, 2], False),
+    ],
+)
+def test_answers_are_compared_by_type_and_floats_within_a_tolerance(answer, expected, same):
+    assert grade.is_same(answer, expected) is same
+
+
+HANG = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
+OUTSIDE = (
+    "import glob, os\nKEYS = glob.glob('/**/key.json', recursive=True) + glob.glob('/**/01_blocks*', recursive=True)\n"
+)
+FORGE = """
+import json, os
+for descriptor in range(64):
+    for step in range(20):
+        try:
+            os.write(descriptor, (json.dumps(["answers", step, [[16, 28]] * 8]) + "\\n").encode())
+        except OSError:
+            pass
+"""
+FRAMES = """
+import sys
+frame, seen = sys._getframe(), {}
+while frame:
+    seen |= frame.f_locals
+    frame = frame.f_back
+QUESTIONS = seen["task"]["questions"]
+def channels_read(*arguments):
+    (found,) = [q["expected"][q["inputs"].index(list(arguments))] for q in QUESTIONS if "expected" in q]
+    return found
+"""
+EQUAL = """
+class Equal(list):
+    def __eq__(self, other):
+        return True
+    def __len__(self):
+        return 8
+def channels_read(*_):
+    return Equal()
+"""
+CHECKER = """
+import builtins, json, sys
+builtins.all = lambda *_: True
+builtins.type = lambda *_: list
+json.dumps = lambda value, **_: '["answers", 5, true]'
+sys.modules["grader.fingerprint"].answer_of = lambda *_: True
+def channels_read(*_):
+    return True
+"""
+END = """
+import os
+for descriptor in range(3, 64):
+    try:
+        os.write(descriptor, b'["end"]\\n')
+    except OSError:
+        pass
+"""
+START_OTHERS = """
+import os, time
+for step in range(1, 9):
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, b'["start", %d]\\n' % step)
+        except OSError:
+            pass
+time.sleep(999)
+"""
+DRIP = """
+import os, time
+while True:
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, b'"')
+        except OSError:
+            pass
+    time.sleep(0.5)
+"""
+WRITE = """
+import pathlib
+for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat"):
+    try:
+        pathlib.Path(path).touch()
+    except OSError:
+        pass
+"""
+NAMES = """
+def channels_read(*asked):
+    raise type(f"asked {asked}", (Exception,), {})
+"""
+# What stands in the place of the first answer; all but the first question is answered rightly.
+THREATS = {
+    "hangs": HANG,
+    "hangs in the probe": "def channels_read(*_):\n    while True: pass",
+    "drips": DRIP,
+    "ends the process": "import os; os._exit(0)",
+    "ends with the words of the end": END + "os._exit(0)",
+    "floods": "def channels_read(*_):\n    return list(range(10**6))",
+    "prints a flood": "for _ in range(10**5): print('x' * 1000)\ndef channels_read(*_): return []",
+    "nests deeply": "def channels_read(*_):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
+    "takes all memory": "x = [bytearray(2**28) for _ in range(10**4)]",
+    "forks": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "equals everything": EQUAL,
+    "patches the checker": CHECKER,
+    "forges the protocol": FORGE + "def channels_read(*_): return []",
+    "reads frames": FRAMES,
+    "reads the disk": OUTSIDE + "def channels_read(*_): return KEYS or []",
+    "writes where it can": WRITE,
+    "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
+    "tells what was asked": NAMES,
+    "is half a character": "x = '\ud800'",
+    "is empty": "",
+}
+
+
+def cheating(notebook, source: str):
+    """The solution with another source in the place of its first answer."""
+    submission = deepcopy(build.with_solutions(notebook))
+    build.answers(submission)[0].source = f"# answer: channels_read\n{source}"
+    return json.dumps(submission).encode()
+
+
+@pytest.fixture(scope="module")
+def graded(masters):
+    """Each threat's verdicts."""
+    notebook, key = masters[BLOCKS]
+    limit, sandbox.STEP_SECONDS = sandbox.STEP_SECONDS, 5
+    key = json.loads(json.dumps(key).replace(f'"seconds": {limit}', '"seconds": 5'))
+    with ThreadPoolExecutor(2) as pool:
+        threats = enumerate(THREATS.values())
+        grades = list(pool.map(lambda threat: grade.grade(cheating(notebook, threat[1]), key, threat[0]), threats))
+    sandbox.STEP_SECONDS = limit
+    return {name: result["verdicts"] for name, result in zip(THREATS, grades, strict=True)}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("name", THREATS)
+def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
+    assert [verdict["points"] for verdict in graded[name].values()] == [0, 2, 4, 2], graded[name]
+
+
+@needs_sandbox
+def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
+    said = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
+    assert said["hangs"] == said["hangs in the probe"] == said["drips"] == "The code ran for too long."
+    assert said["ends the process"] == "The code ended its process."
+    assert said["floods"] == "The code gave back more than 1 MB."
+    assert said["tells what was asked"] == "The code stopped with Exception."
+    assert said["uses the network"] == "The code stopped with OSError."
+
+
+@needs_sandbox
+def test_blaming_others_takes_no_longer_than_a_submission_may(masters, monkeypatch):
+    notebook, key = masters[BLOCKS]
+    monkeypatch.setattr(sandbox, "STEP_SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SUBMISSION_SECONDS", 20)
+    start = time.monotonic()
+    verdicts = grade.grade(cheating(notebook, START_OTHERS), key)["verdicts"]
+    assert {verdict["points"] for verdict in verdicts.values()} == {0} and time.monotonic() - start < 25
+
+
+@needs_sandbox
+def test_grading_leaves_nothing_on_the_machine(graded):
+    assert not [path for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat") if Path(path).exists()]
+
+
+@needs_sandbox
+def test_lost_metadata_and_new_cells_do_not_matter_and_a_lost_name_costs_what_needs_it(masters):
+    notebook, key = masters[BLOCKS]
+    solution = build.with_solutions(notebook)
+    for cell in solution.cells:
+        cell.metadata.clear()
+    solution.cells.insert(3, nbformat.v4.new_code_cell("raise SystemExit"))
+    assert points(solution, key) == [2, 2, 4, 2]
+    lost = next(cell for cell in solution.cells if cell.source.startswith("# answer: conv_block"))
+    lost.source = lost.source.replace("# answer: conv_block", "# my answer")
+    verdicts = grade.grade(nbformat.writes(solution).encode(), key)["verdicts"]
+    assert [verdict["points"] for verdict in verdicts.values()] == [2, 0, 0, 2]
+    assert verdicts["conv_block"]["remark"] == "Nothing was handed in as conv_block."
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """A small network and a large one, by their specs' names."""
+    specs = {"small": imagenet_spec(2, 1, 1), "large": imagenet_spec(32, 6, 12)}
+    nets = {name: DenseNet(spec) for name, spec in specs.items()}
+    for net in nets.values():
+        net(np.zeros((1, 1, 28, 28)))
+    return {name: (specs[name], nets[name]) for name in specs}
+
+
+def test_network_over_the_budget_or_of_another_spec_cannot_be_handed_in(untrained):
+    with pytest.raises(ValueError, match=r"has [0-9,]+ parameters, and 150,000 are allowed"):
+        hand_in(*untrained["large"], parameters=150_000, activation_bytes=10**9)
+    with pytest.raises(ValueError, match=r"MB of activations, and 0\.1 MB are allowed"):
+        hand_in(*untrained["small"], parameters=150_000, activation_bytes=10**5)
+    with pytest.raises(ValueError, match="was not built from this spec"):
+        hand_in(untrained["small"][0], untrained["large"][1], parameters=10**9, activation_bytes=10**12)
+
+
+@needs_sandbox
+def test_forged_network_gets_no_points_and_the_remark_says_why(masters, untrained):
+    notebook, key = masters[NETWORK]
+    cell = build.answers(notebook)[0]
+    large = hand_in(*untrained["large"], parameters=10**9, activation_bytes=10**12).data
+    for shown, remark in (
+        (large, "The code stopped with ValueError."),
+        (large[:1000] + '"', "The code stopped with ValueError."),
+        ('href="data:application/octet-stream;base64,AAAA"', "The code stopped with ValueError."),
+        ("", "Nothing was handed in as network."),
+    ):
+        cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": shown})]
+        verdict = grade.grade(nbformat.writes(notebook).encode(), key)["verdicts"]["network"]
+        assert verdict == {"points": 0, "remark": remark}
+
+
+def test_moved_images_are_whole_and_moved_by_at_most_two_pixels():
+    image = numpy.zeros((1, 9, 9), "uint8")
+    image[0, 4, 4] = 255
+    places = {tuple(int(i) for i in numpy.argwhere(moved(image, seed)[0])[0]) for seed in range(200)}
+    assert places == {(down, right) for down in range(2, 7) for right in range(2, 7)}
+    assert moved(image, 1).shape == image.shape and (moved(image, 1) == moved(image, 1)).all()

@@ -1,0 +1,283 @@
+"""Grading a class: which files are submissions, and what tables and pages come out. No student's code runs here."""
+
+import csv
+import json
+import sys
+
+import nbformat
+import pytest
+
+from grader import grade, report, sandbox
+
+KEY = {
+    "assignment": "05_test",
+    "cells": [{"name": "double"}],
+    "questions": [
+        {
+            **{
+                "name": "double",
+                "points": 4,
+                "asked": "## Double\n\nWrite `double`.",
+                "probe": "",
+                "inputs": [[1], [2]],
+            },
+            **{"expected": [20, 40], "shares": [], "seconds": 10},
+        }
+    ],
+    "texts": [{"name": "why", "points": 3, "asked": "## Why", "rubric": [["It says why.", 2], ["It is short.", 1]]}],
+}
+
+
+def notebook(answer: str = "20, 40", text: str = "Because.") -> str:
+    cells = [
+        nbformat.v4.new_code_cell(f"# answer: double\n[{answer}]"),
+        nbformat.v4.new_markdown_cell(f"<!-- answer: why -->\n\n{text}"),
+    ]
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells))
+
+
+@pytest.fixture
+def handed_in(tmp_path, monkeypatch):
+    """A folder with three submissions, and a sandbox that answers what the first cell lists."""
+    (tmp_path / "handed_in").mkdir()
+    for name, content in {"ada": notebook(), "bob": notebook("20, 50"), "eve": "no JSON"}.items():
+        (tmp_path / "handed_in" / f"{name}.ipynb").write_text(content)
+    (tmp_path / "key.json").write_text(json.dumps(KEY))
+    monkeypatch.setattr(sandbox, "check", lambda safe: None)
+    monkeypatch.setattr(sandbox, "answers_of", lambda steps, *_: ({1: ["answers", 1, eval(steps[0]["source"])]}, {}))
+    return tmp_path / "handed_in"
+
+
+def run(monkeypatch, folder, *more):
+    """Grade from the command line; return the folder of the reports."""
+    out = folder.parent / "out"
+    words = ["grade", str(folder.parent / "key.json"), str(folder), "--out", str(out), *map(str, more)]
+    monkeypatch.setattr(sys, "argv", words)
+    grade.main()
+    return out
+
+
+def table(path):
+    return list(csv.reader(path.open(newline="")))
+
+
+def fill_in(path, points):
+    rows = report.read_csv(path)
+    for row in rows:
+        row["points"] = points(row)
+    report.write_csv(path, [report.RUBRIC, *([row[name] for name in report.RUBRIC] for row in rows)])
+
+
+def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(handed_in, monkeypatch, capsys):
+    out = run(monkeypatch, handed_in)
+    assert table(out / "grades.csv") == [
+        ["student", "double", "why", "points"],
+        ["ada", "4", "", ""],
+        ["bob", "0", "", ""],
+        ["eve", "0", "0", "0"],
+    ]
+    assert "Waiting for points by hand: 2. Fill in" in capsys.readouterr().out
+    bob = (out / "feedback" / "bob.html").read_text()
+    assert "1 of 2 answers were right." in bob and "Write <code>double</code>." in bob and "Because." in bob
+    assert not any(hidden in bob for hidden in ("40", "50"))
+    summary = (out / "summary.html").read_text()
+    assert "<td>1</td><td>Right.</td>" in summary and 'alt="0 points: 2 students; 1 points: 0 students;' in summary
+    assert (out / "code" / "ada.py").read_text() == "# answer: double\n[20, 40]"
+
+
+@pytest.mark.parametrize(
+    ("answers", "remark"),
+    [
+        ([20, 41], "1 of 2 answers were right."),
+        ([20.0, 40], "1 of 2 answers were right. One was a number with a point, where a whole number was asked for."),
+        ([None, 40], "1 of 2 answers were right. One was None, where a whole number was asked for."),
+        ([True, {}], "0 of 2 answers were right. One was True or False, where a whole number was asked for."),
+        ([20], "1 of 2 answers were right."),
+    ],
+)
+def test_remark_says_what_kind_of_answer_came_and_no_hidden_number(answers, remark):
+    verdict = grade.verdict(KEY["questions"][0], ["answers", 1, answers], None)
+    assert verdict == {"points": 0, "remark": remark}
+    lists = KEY["questions"][0] | {"expected": [[1, 2, 3]]}
+    assert grade.verdict(lists, ["answers", 1, [[1, 2]]], None)["remark"].endswith(
+        "One was a list of the wrong length."
+    )
+
+
+def test_share_of_right_answers_decides_the_points_where_shares_are_given():
+    question = KEY["questions"][0] | {"expected": [[1, 2, 3, 4]], "shares": [[0.5, 1], [0.75, 3], [1.0, 4]]}
+    for answers, points in (([[1, 2, 3, 4]], 4), ([[1, 2, 3, 9]], 3), ([[1, 2]], 1), ([[9]], 0), ([], 0), ([1], 0)):
+        assert grade.verdict(question, ["answers", 1, answers], None)["points"] == points
+
+
+def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in, monkeypatch):
+    out = run(monkeypatch, handed_in)
+    fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
+    for _ in range(2):
+        run(monkeypatch, handed_in)
+        assert table(out / "grades.csv")[1:] == [
+            ["ada", "4", "2.5", "6.5"],
+            ["bob", "0", "2.5", "2.5"],
+            ["eve", "0", "0", "0"],
+        ]
+    assert "It says why. 1,5 of 2 points." in (out / "feedback" / "ada.html").read_text()
+
+
+def test_rubric_saved_by_a_spreadsheet_is_read(handed_in, monkeypatch):
+    out = run(monkeypatch, handed_in)
+    fill_in(out / "rubric.csv", lambda row: "1")
+    text = (out / "rubric.csv").read_text().replace(",", ";")
+    (out / "rubric.csv").write_text(text, encoding="utf-8-sig")
+    run(monkeypatch, handed_in)
+    assert table(out / "grades.csv")[1] == ["ada", "4", "2", "6"]
+
+
+def test_another_answer_asks_for_points_anew_and_the_sheet_before_is_kept(handed_in, monkeypatch, capsys):
+    out = run(monkeypatch, handed_in)
+    fill_in(out / "rubric.csv", lambda row: "1")
+    (handed_in / "ada.ipynb").write_text(notebook(text="Another reason."))
+    run(monkeypatch, handed_in)
+    assert table(out / "grades.csv")[1:3] == [["ada", "4", "", ""], ["bob", "0", "2", "2"]]
+    assert "2 rows of" in capsys.readouterr().out
+    assert "Because." in next(out.glob("rubric_*.csv")).read_text().split("bob")[0]
+
+
+@pytest.mark.parametrize("points", ["3", "-1", "two", "nan"])
+def test_points_that_a_criterion_does_not_have_are_refused_and_the_sheet_stays(points, handed_in, monkeypatch):
+    out = run(monkeypatch, handed_in)
+    fill_in(out / "rubric.csv", lambda row: points)
+    before = (out / "rubric.csv").read_text()
+    with pytest.raises(SystemExit, match=f"'{points}' for ada is no number from 0 to 2"):
+        run(monkeypatch, handed_in)
+    assert (out / "rubric.csv").read_text() == before
+
+
+def test_what_is_graded_is_not_graded_again_unless_it_changed(handed_in, monkeypatch):
+    run(monkeypatch, handed_in)
+    asked = []
+    monkeypatch.setattr(sandbox, "answers_of", lambda steps, *_: (asked.append(steps), ({}, {}))[1])
+    run(monkeypatch, handed_in)
+    assert not asked
+    (handed_in / "bob.ipynb").write_text(notebook("7, 8"))
+    run(monkeypatch, handed_in)
+    assert ["7, 8" in steps[0]["source"] for steps in asked] == [True]
+
+
+def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in, monkeypatch):
+    (handed_in / "bob.ipynb").write_text(notebook("1 / 0"))
+    out = run(monkeypatch, handed_in)
+    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "0", "0"]
+    assert "ZeroDivisionError" in (out / "feedback" / "bob.html").read_text()
+
+
+CANVAS = "Student,ID,Section,05_test (77)\nPoints Possible,,,7\nAda L.,4711,A,\nBob,4712,A,\nZoe,4713,A,\n"
+MOODLE = "Identifier,Full name,Grade\nParticipant 4711,Ada L.,\nParticipant 4712,Bob,\n"
+
+
+@pytest.mark.parametrize(
+    ("roster", "names", "filled"),
+    [
+        (CANVAS, ("lada_4711_99_05_test.ipynb", "bob_LATE_4712_98_05_test.ipynb"), ["7", "6", "2", ""]),
+        (MOODLE, ("Ada L._4711_assignsubmission_file/05_test.ipynb", "Bob_4712_x/05_test.ipynb"), ["6", "2"]),
+        ("Username,Email\nada,a@b.c\nbob,b@b.c\n", ("ada.ipynb", "bob.ipynb"), ["6", "2"]),
+    ],
+)
+def test_roster_of_canvas_and_moodle_is_filled_with_points(roster, names, filled, handed_in, monkeypatch):
+    contents = [(handed_in / f"{name}.ipynb").read_text() for name in ("ada", "bob")]
+    for path in handed_in.iterdir():
+        path.unlink()
+    for name, content in zip(names, contents, strict=True):
+        (handed_in / name).parent.mkdir(exist_ok=True)
+        (handed_in / name).write_text(content)
+    (handed_in.parent / "roster.csv").write_text(roster)
+    out = run(monkeypatch, handed_in)
+    fill_in(out / "rubric.csv", lambda row: "1")
+    run(monkeypatch, handed_in, "--roster", handed_in.parent / "roster.csv")
+    assert [row[-1] for row in table(out / "lms.csv")[1:]] == filled
+    before = list(csv.reader(roster.splitlines()))
+    assert [row[:2] for row in table(out / "lms.csv")] == [row[:2] for row in before]
+
+
+def test_submissions_are_told_apart_by_the_folder_where_all_files_have_one_name(tmp_path):
+    for student in ("ada", "bob"):
+        (tmp_path / student / "05_test" / ".ipynb_checkpoints").mkdir(parents=True)
+        (tmp_path / student / "05_test" / "05_test.ipynb").touch()
+        (tmp_path / student / "05_test" / ".ipynb_checkpoints" / "05_test.ipynb").touch()
+    assert list(grade.find([tmp_path], "05_test")) == ["ada", "bob"]
+    assert list(grade.find([tmp_path / "ada"], "05_test")) == ["ada"]
+
+
+def test_submissions_that_nothing_tells_apart_are_refused(tmp_path):
+    (tmp_path / "x.ipynb").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="Neither file names nor folder names"):
+        grade.find([tmp_path / "x.ipynb", tmp_path / "x.ipynb"], "05_test")
+    with pytest.raises(SystemExit, match="There are no submissions"):
+        grade.find([tmp_path / "empty"], "05_test")
+
+
+SPOILED = {
+    "not a notebook": (lambda path: path.write_text("no JSON"), "This is not a Jupyter notebook."),
+    "JSON of another kind": (lambda path: path.write_text("[1]"), "This is not a Jupyter notebook."),
+    "deep JSON": (lambda path: path.write_text("[" * 10**5), "This is not a Jupyter notebook."),
+    "not UTF-8": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "This is not a Jupyter notebook."),
+    "huge": (
+        lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
+        "This is not a plain file of at most 10 MB.",
+    ),
+    "a link": (
+        lambda path: (path.rename(path.with_suffix(".x")), path.symlink_to(path.with_suffix(".x"))),
+        "This is not a plain file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_file_that_is_no_submission_gets_no_points_and_says_why(name, handed_in, monkeypatch):
+    spoil, reason = SPOILED[name]
+    spoil(handed_in / "ada.ipynb")
+    out = run(monkeypatch, handed_in)
+    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["0", "0", "0"]
+    assert reason in (out / "feedback" / "ada.html").read_text()
+
+
+def test_linked_folder_is_no_submission(handed_in, monkeypatch, tmp_path):
+    (tmp_path / "away").mkdir()
+    (handed_in / "ada.ipynb").rename(tmp_path / "away" / "ada.ipynb")
+    (handed_in / "link").symlink_to(tmp_path / "away")
+    with pytest.raises(grade.SubmissionError, match="not a plain file"):
+        grade.read(handed_in / "link" / "ada.ipynb")
+    assert "ada" not in grade.find([handed_in], "05_test")
+
+
+@pytest.mark.parametrize("name", ["..", "=1+1", "<b>x", "a b;c", "\udcff", "x" * 240])
+def test_strange_file_names_and_texts_do_no_harm(name, handed_in, monkeypatch):
+    for path in handed_in.iterdir():
+        path.unlink()
+    for path in (handed_in / f"{name}.ipynb", handed_in / "ada.ipynb"):
+        path.write_text(notebook().replace("Because.", "=1 <script> \\ud800"))
+    out = run(monkeypatch, handed_in)
+    assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{name}.html", "ada.html"])
+    cells = [cell for path in (out / "grades.csv", out / "rubric.csv") for row in table(path) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    pages = "".join(path.read_text() for path in out.rglob("*.html"))
+    assert "<script>" not in pages and "<b>x" not in pages
+
+
+def test_grading_without_a_sandbox_is_refused(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(SystemExit, match="Grading needs a sandbox: install what has choom and prlimit and bwrap"):
+        sandbox.check()
+
+
+def test_sandbox_that_does_not_start_is_refused_and_the_risk_of_none_is_named(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: ["false"])
+    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades without, and lets what students wrote"):
+        sandbox.check()
+
+
+def test_file_that_is_no_key_is_refused(handed_in, monkeypatch):
+    (handed_in.parent / "key.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"is not a key .*: make one with `make assignment`"):
+        run(monkeypatch, handed_in)

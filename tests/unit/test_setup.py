@@ -1,0 +1,284 @@
+"""The setup cell and `setup`: what they find and install, and the one sentence when something is in the way."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tools.notebooks import from_source
+from tools.setup_cell import SETUP_MARK, repository_address, setup_cell
+from utils import install, runtime
+from utils.install import SetupError
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
+CLICKS = runtime.CLICKS["Colab"]
+SENTENCE = re.compile(r"[^\n]+: [^\n]+\.")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder to install into."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "densenet-course"
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Put a shell script of this name first in PATH; return its path."""
+
+    def make(name, script):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def nvidia_smi(program):
+    return lambda answer: program("nvidia-smi", f"echo '{answer}'")
+
+
+@pytest.fixture
+def pip(program, monkeypatch):
+    """Let a shell script, which finds the folder to fill in $5, take the place of `python -m pip`."""
+    return lambda script: monkeypatch.setattr(sys, "executable", str(program("python", script)))
+
+
+def in_a_new_kernel(code):
+    """What `code` prints in a process of its own."""
+    run = [ROOT / ".venv" / "bin" / "python", "-c", code]
+    return subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+SHOWN = """
+from utils.install import SetupError
+from utils.runtime import setup
+try:
+    setup({arguments})
+except SetupError as error:
+    print(*error._render_traceback_())
+"""
+
+
+@pytest.mark.parametrize(
+    "name, capability", [("Tesla T4", 7.5), ("Tesla P100-PCIE-16GB", 6.0), ("NVIDIA A100", 8.0), ("NVIDIA L4", 8.9)]
+)
+def test_gpu_that_the_wheel_has_code_for_is_used(nvidia_smi, name, capability):
+    nvidia_smi(f"{name}, {capability}")
+    assert runtime.find_gpu() == (name, "")
+
+
+@pytest.mark.parametrize("name, capability", [("NVIDIA H100 PCIe", 9.0), ("NVIDIA B200", 10.0), ("Tesla K80", 3.7)])
+def test_gpu_that_the_wheel_has_no_code_for_is_named_and_not_used(nvidia_smi, name, capability):
+    nvidia_smi(f"{name}, {capability}")
+    gpu, trouble = runtime.find_gpu()
+    assert gpu == "" and name in trouble and str(capability) in trouble
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'", "", 'echo "Field is not valid"; exit 2'])
+def test_driver_without_a_working_gpu_counts_as_no_gpu(program, script):
+    program("nvidia-smi", script)
+    assert runtime.find_gpu() == ("", "The driver's nvidia-smi finds no GPU that works")
+
+
+def test_machine_without_a_driver_has_no_gpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert runtime.find_gpu() == ("", runtime.NO_GPU)
+
+
+@pytest.mark.parametrize(
+    "host, variable",
+    [("Colab", "COLAB_RELEASE_TAG"), ("Kaggle", "KAGGLE_KERNEL_RUN_TYPE"), ("Binder", "BINDER_REPO_URL")],
+)
+def test_host_is_known_by_what_it_sets(monkeypatch, host, variable):
+    assert runtime.find_host() == "A clone"
+    monkeypatch.setenv(variable, "x")
+    assert runtime.find_host() == host
+
+
+def test_newer_gpu_falls_back_to_the_processor_and_says_so(nvidia_smi):
+    nvidia_smi("NVIDIA H100 PCIe, 9.0")
+    _, device, trouble = in_a_new_kernel(SHOWN.format(arguments="")).splitlines()
+    assert device.startswith("The course computes on cpu(0)")
+    assert trouble.startswith(
+        "MXNet 1.9.1 has no code for this NVIDIA H100 PCIe (compute capability 9.0): for a GPU, open"
+    )
+
+
+def test_setup_twice_says_the_same_and_gives_the_same_random_numbers():
+    code = "from utils.runtime import setup\nsetup('06')\nfrom mxnet import np\nprint(np.random.uniform())\n"
+    lines = in_a_new_kernel(2 * code).splitlines()
+    assert lines[:3] == lines[3:] and re.search(r"computes on .*; the cells below took .+ on ", lines[1])
+
+
+def test_untried_python_is_told_and_used(monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "TRIED_PYTHONS", ("2.7",))
+    runtime.setup()
+    assert "Nobody has tried the course with this Python: if a cell fails, use `make lab`" in capsys.readouterr().out
+
+
+def test_gpu_that_was_wanted_and_is_missing_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"^There is no GPU here: open .*, or call setup\('06', 'cpu'\)\.$"):
+        runtime.setup("06", "gpu")
+
+
+@pytest.mark.parametrize(
+    "first", ["import mxnet", "import sys, types; sys.modules['mxnet.base'] = types.ModuleType('x')"]
+)
+def test_mxnet_imported_before_setup_is_an_error(first):
+    line = in_a_new_kernel(first + SHOWN.format(arguments=""))
+    assert line == "MXNet was imported before this cell: restart the kernel, then run this cell first.\n"
+
+
+def test_other_build_than_the_one_loaded_is_an_error(nvidia_smi):
+    nvidia_smi("Tesla T4, 7.5")
+    with pytest.raises(SetupError, match="MXNet was imported before"):
+        runtime.setup("06", "cpu") and runtime.setup("06")
+
+
+def test_cuda_12_in_the_kernel_is_an_error_before_anything_is_installed(tmp_path, nvidia_smi, home):
+    library = tmp_path / "libcudart.so.12"
+    subprocess.run(["gcc", "-shared", "-xc", "/dev/null", "-o", library], check=True)
+    nvidia_smi("Tesla T4, 7.5")
+    loaded = f"import ctypes, sys; ctypes.CDLL({str(library)!r}); sys.modules['torch'] = None"
+    line = in_a_new_kernel(loaded + SHOWN.format(arguments=""))
+    assert line.startswith("torch holds CUDA 12 in this kernel, and MXNet needs CUDA 11: restart the kernel, then")
+    assert SENTENCE.fullmatch(line.strip()) and not home.exists()
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch):
+    monkeypatch.setattr(install, "NEEDED", ("tqdm", "no_such_package"))
+    with pytest.raises(SetupError, match="lacks no_such_package: run `%pip install no_such_package`"):
+        install.prepare("cpu", CLICKS)
+
+
+def test_other_system_than_linux_on_x86_64_is_an_error(monkeypatch, home):
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    with pytest.raises(
+        SetupError, match="needs Linux on x86-64, and this is Linux on arm64: open the chapter in Colab"
+    ):
+        install.install("cpu", CLICKS)
+
+
+def test_build_is_installed_whole_and_once(home, pip):
+    pip('mkdir -p "$5/mxnet"; echo "$@" >> "$5/calls"')
+    folder = install.install("cpu", CLICKS)
+    assert folder == install.install("cpu", CLICKS) and [path.name for path in folder.iterdir()] == ["packages"]
+    (call,) = (folder / "packages" / "calls").read_text().splitlines()
+    assert "--no-deps" in call and "--require-hashes" in call and call.endswith("--timeout 15")
+
+
+def test_cuda_libraries_stay_off_the_import_path(home, pip):
+    pip('mkdir -p "$5/mxnet" "$5/nvidia/cublas"')
+    folder = install.install("gpu", CLICKS)
+    assert (folder / "libraries" / "cublas").exists() and not (folder / "packages" / "nvidia").exists()
+
+
+def test_half_finished_installation_is_removed_and_made_again(home, pip):
+    pip('mkdir -p "$5/mxnet"; kill -9 $PPID')
+    code = f"import sys; sys.executable = {sys.executable!r}\nfrom utils import install, runtime\n"
+    in_a_new_kernel(code + "install.install('cpu', runtime.CLICKS['Colab'])")
+    assert [path.suffix for path in home.iterdir() if path.is_dir()] == [".part"]
+    pip('mkdir -p "$5/mxnet"')
+    folder = install.install("cpu", CLICKS)
+    assert {path.name for path in home.iterdir()} == {"lock", folder.name}
+
+
+@pytest.mark.parametrize(
+    "script, sentence",
+    {
+        'echo "ERROR: No matching distribution" >&2; exit 1': r"could not be downloaded \(No matching .*\): check",
+        "exit 1": r"could not be downloaded \(pip did not say why\): check",
+        'echo "[Errno 28] No space left on device" >&2; exit 1': r"needs 0\.4 GB in .* are free: delete some files",
+    }.items(),
+)
+def test_failed_installation_says_why_in_one_sentence_and_leaves_nothing(home, pip, script, sentence):
+    pip(f'mkdir -p "$5/mxnet"; {script}')
+    with pytest.raises(SetupError, match=sentence) as caught:
+        install.install("cpu", CLICKS)
+    assert SENTENCE.fullmatch(str(caught.value)) and [path.name for path in home.iterdir()] == ["lock"]
+
+
+def test_full_disk_is_found_before_anything_is_downloaded(home, monkeypatch, pip):
+    pip("exit 1")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3.5e9}))
+    with pytest.raises(SetupError, match=r"needs 6\.0 GB in .*, and 3\.5 GB are free: delete some files"):
+        install.install("gpu", CLICKS)
+
+
+def test_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(SetupError, match=r"cannot be installed in .*/file/densenet-course \(Not a directory\): make"):
+        install.install("cpu", CLICKS)
+
+
+def test_installation_that_does_not_load_is_removed_with_one_sentence(home, pip):
+    pip('mkdir -p "$5/mxnet" "$5/d2l"; touch "$5/d2l/__init__.py"; echo "import what_is_missing" > "$5/d2l/mxnet.py"')
+    lacking = "from utils import install; install.find_spec = lambda name: name not in ('mxnet', 'd2l')\n"
+    code = f"import sys; sys.executable = {sys.executable!r}\n{lacking}{SHOWN.format(arguments='')}"
+    line = in_a_new_kernel(code).strip()
+    assert "does not load in Python 3.11" in line and "ModuleNotFoundError: No module named 'what_is_missing'" in line
+    assert SENTENCE.search(line) and [path.name for path in home.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_every_chapter_begins_with_the_generated_setup_cell(source):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert first.source == setup_cell(source.stem) and repository_address() in first.source
+    assert f"\n{SETUP_MARK}\n" in source.read_text()
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_notebook_asks_for_a_gpu_where_it_computes_on_one(source):
+    metadata = from_source(source).metadata
+    trains_or_measures = source.stem[:2] in {"06", "08", "09", "10", "11", "12"}
+    assert metadata["kaggle"]["isGpuEnabled"] == ("accelerator" in metadata) == trains_or_measures
+    assert nbformat.read(source.with_suffix(".ipynb"), as_version=4).metadata["kaggle"] == metadata["kaggle"]
+
+
+def test_cell_that_readers_with_a_gpu_are_asked_to_run_works_on_the_processor():
+    (cell,) = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "gpu.md").read_text(), re.DOTALL)
+    said = in_a_new_kernel("from utils.runtime import setup\nsetup('06')\n" + cell.replace("128", "8"))
+    assert re.search(r"^cpu\(0\): off by 0e\+00, [\d,]+ images a second$", said, re.MULTILINE), said
+
+
+def test_failed_clone_is_one_sentence_and_leaves_no_course(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", repository_address())
+    notebook = new_notebook(cells=[new_code_cell(setup_cell("06_training"))])
+    with pytest.raises(CellExecutionError):
+        NotebookClient(notebook).execute(cwd=str(tmp_path))
+    (output,) = notebook.cells[0].outputs
+    assert output.traceback == [
+        f"{repository_address()} cannot be cloned: check the Internet connection, then run this cell again."
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_device_is_chosen_in_one_place():
+    """`d2l.try_gpu` chooses, after `setup`; code that names a device itself would compute elsewhere."""
+    named = []
+    for path in [*ROOT.glob("*/*.py"), *CHAPTERS]:
+        code = path.read_text()
+        if path.suffix == ".md":
+            code = "\n".join(cell.source for cell in from_source(path).cells if cell.cell_type == "code")
+        calls = [node.func for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+        names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
+        named += [f"{path.name}: {name}" for name in names if name in ("cpu", "gpu", "cpu_pinned", "Context", "Device")]
+    assert not named

@@ -1,0 +1,72 @@
+"""A chapter's source as a notebook: converted, executed, and its stored outputs taken over."""
+
+import datetime
+import re
+import time
+from pathlib import Path
+
+import jupytext
+import mxnet
+import nbformat
+from nbclient import NotebookClient
+
+from tools.setup_cell import SETUP_MARK, setup_cell
+from utils.runtime import machine
+
+CHAPTERS = Path(__file__).parent.parent / "chapters"
+# A chapter that uses none of these computes on the processor in seconds; a GPU would only keep its reader waiting.
+USES_GPU = re.compile(r"\bdevice\b|\bTrainer\b")
+
+
+def from_source(source: Path) -> nbformat.NotebookNode:
+    """The chapter as a notebook without outputs, cell numbers as ids so that diffs stay small."""
+    notebook = jupytext.read(source)
+    notebook.nbformat_minor = 5
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+    with_gpu = any(USES_GPU.search(text) for text in code(notebook) if text != SETUP_MARK)
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+        "kaggle": {"isInternetEnabled": True, "isGpuEnabled": with_gpu, "language": "python", "sourceType": "notebook"},
+    }
+    if with_gpu:
+        notebook.metadata |= {"accelerator": "GPU", "colab": {"gpuType": "T4"}}
+        notebook.metadata["kaggle"]["accelerator"] = "nvidiaTeslaT4"
+    for cell in notebook.cells:
+        if cell.source == SETUP_MARK:
+            cell.source = setup_cell(source.stem)
+    return notebook
+
+
+def code(notebook: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_executed(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> bool:
+    """Whether `stored` holds the outputs of `notebook`; a new repository's address in the setup cell changes none."""
+    return code(stored)[1:] == code(notebook)[1:]
+
+
+def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> None:
+    """Move the outputs of a notebook with the same code into `notebook`."""
+    notebook.metadata["course"] = stored.metadata["course"]
+    executed = (cell for cell in stored.cells if cell.cell_type == "code")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            was = next(executed)
+            cell.outputs, cell.execution_count = was.outputs, was.execution_count
+
+
+def execute(notebook: nbformat.NotebookNode) -> None:
+    """Run the notebook from top to bottom; note when, where and in what time (seconds)."""
+    start = time.perf_counter()
+    client = NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True)
+    client.execute(cwd=str(CHAPTERS))
+    notebook.metadata["course"] = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "mxnet": mxnet.__version__,
+        "seconds": round(time.perf_counter() - start),
+    }
+    notebook.metadata["language_info"] = {"name": "python"}
