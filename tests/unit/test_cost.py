@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mxnet import np
 
-from utils import cost, measure, runtime
+from utils import cost, measure
 from utils.densenet import DenseNet, densenet_spec
 from utils.spec import cifar_spec
 
@@ -28,11 +28,6 @@ SMALL = SPEC_121 | dict(blocks=(2, 1), growth_rate=8, initial_channels=16)
 
 # For one, two, three and four blocks.
 SMALLEST_SIDES = {"imagenet": (1, 5, 13, 29), "cifar": (1, 2, 4, 8)}
-
-
-@pytest.fixture(autouse=True)
-def numpy_interface():
-    runtime.setup()
 
 
 # Published figures

@@ -2,15 +2,22 @@
 
 import gzip
 import http.server
+import os
+import signal
 import struct
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from mxnet import np
 from mxnet.gluon.data.vision import transforms
 
-from utils import data, runtime
+# from tools import dataset
+from utils import data
 
 NAME = "t10k-labels-idx1-ubyte.gz"
 IMAGES = "t10k-images-idx3-ubyte.gz"
@@ -19,7 +26,6 @@ OTHER = "train-labels-idx1-ubyte.gz"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    runtime.setup()
     # Where a proxy is set, it would answer for this machine's own ports.
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -30,21 +36,47 @@ def fashion():
 
 
 @pytest.fixture(scope="module")
-def published():
-    return {name: data.find(name).read_bytes() for name in (NAME, OTHER)}
+def published_folder():
+    return data.find(NAME).parent
+
+
+@pytest.fixture(scope="module")
+def published(published_folder):
+    return {name: (published_folder / name).read_bytes() for name in (NAME, OTHER)}
 
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """The three places of the lookup, empty, and a host that refuses every connection."""
-    places = {place: tmp_path / place for place in ("own", "debian", "cache")}
+    """The two folders that are looked into anyway, empty, and a host that refuses every connection."""
+    places = {place: tmp_path / place for place in ("debian", "cache")}
     for folder in places.values():
         folder.mkdir()
-    monkeypatch.setenv("FASHION_MNIST", str(places["own"]))
+    monkeypatch.delenv("FASHION_MNIST", raising=False)
     monkeypatch.setattr(data, "DEBIAN", places["debian"])
     monkeypatch.setattr(data, "CACHE", places["cache"])
     monkeypatch.setattr(data, "HOSTS", ("http://127.0.0.1:9",))
     return places
+
+
+@pytest.fixture
+def own(folders, tmp_path, monkeypatch):
+    """The folder that FASHION_MNIST names, empty."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.setenv("FASHION_MNIST", str(folder))
+    return folder
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A folder in a folder without search permission, for a user whom permissions stop, as they do not stop root."""
+    outer, user = tmp_path / "locked", os.geteuid()
+    (outer / "inner").mkdir(parents=True)
+    outer.chmod(0)
+    os.seteuid(user or 65534)
+    yield outer / "inner"
+    os.seteuid(user)
+    outer.chmod(0o700)
 
 
 @pytest.fixture
@@ -75,13 +107,18 @@ def inverted(packed, start, stop):
     return packed[:start] + bytes(255 - byte for byte in packed[start:stop]) + packed[stop:]
 
 
-def assert_helps(error, *words):
-    """One sentence that holds the words and the three ways to get the data set."""
+def assert_says(error, *words):
+    """One sentence that holds the words."""
     message = str(error.value)
-    for part in (*words, "network", "apt-get install --reinstall dataset-fashion-mnist", "FASHION_MNIST"):
+    for part in words:
         assert part in message
     assert message.endswith(".") and ". " not in message and "\n" not in message
     assert "None" not in message
+
+
+def assert_helps(error, *words):
+    """One sentence that holds the words and the three ways to get the data set."""
+    assert_says(error, *words, "network", "apt-get install --reinstall dataset-fashion-mnist", "FASHION_MNIST")
 
 
 # The published data set
@@ -114,11 +151,43 @@ def test_training_images_are_shuffled_and_test_images_are_not(fashion):
 # Lookup
 
 
-@pytest.mark.parametrize("places", [["own", "debian", "cache"], ["debian", "cache"], ["cache"]])
+@pytest.mark.parametrize("places", [["debian", "cache"], ["cache"]])
 def test_the_first_folder_that_holds_a_file_is_used(folders, places):
     for place in places:
         (folders[place] / NAME).write_bytes(b"")
     assert data.find(NAME) == folders[places[0]] / NAME
+
+
+@pytest.mark.parametrize("place", ["DEBIAN", "CACHE"])
+def test_a_folder_that_cannot_be_looked_into_is_passed_over(folders, monkeypatch, tmp_path, server, place):
+    monkeypatch.setattr(data, place, tmp_path / ("x" * 300))
+    if place == "DEBIAN":
+        (folders["cache"] / NAME).write_bytes(b"")
+        assert data.find(NAME) == folders["cache"] / NAME
+    else:
+        with pytest.raises(data.DatasetError) as error:
+            data.find(NAME)
+        assert_helps(error, str(tmp_path), "cannot be written (File name too long)")
+
+
+def test_a_cache_without_search_permission_is_named(folders, monkeypatch, locked):
+    monkeypatch.setattr(data, "CACHE", locked)
+    with pytest.raises(data.DatasetError) as error:
+        data.find(NAME)
+    assert_helps(error, str(locked / NAME), "cannot be written (Permission denied)")
+
+
+def test_a_folder_of_ones_own_comes_first(folders, own):
+    for folder in (own, *folders.values()):
+        (folder / NAME).write_bytes(b"")
+    assert data.find(NAME) == own / NAME
+
+
+def test_a_folder_of_ones_own_may_start_with_a_tilde(own, monkeypatch):
+    (own / NAME).write_bytes(b"")
+    monkeypatch.setenv("HOME", str(own.parent))
+    monkeypatch.setenv("FASHION_MNIST", "~/own")
+    assert data.find(NAME) == own / NAME
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -127,11 +196,39 @@ def test_lookup_works_without_a_folder_of_ones_own(folders, monkeypatch, tmp_pat
     # An empty variable must not mean the current folder.
     (tmp_path / NAME).write_bytes(b"")
     (folders["debian"] / NAME).write_bytes(b"")
-    if value is None:
-        monkeypatch.delenv("FASHION_MNIST")
-    else:
+    if value is not None:
         monkeypatch.setenv("FASHION_MNIST", value)
     assert data.find(NAME) == folders["debian"] / NAME
+
+
+def test_what_a_folder_of_ones_own_lacks_is_told_though_another_folder_has_it(folders, own):
+    (own / NAME).write_bytes(b"")
+    (folders["debian"] / IMAGES).write_bytes(b"")
+    with pytest.raises(data.DatasetError) as error:
+        data.find(IMAGES)
+    assert_says(error, f"FASHION_MNIST names {own}, which lacks", IMAGES, OTHER, "unset it")
+    assert NAME not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [("nowhere", "No such file or directory"), ("file", "Not a directory"), ("x" * 300, "File name too long")],
+)
+def test_why_a_folder_of_ones_own_cannot_be_used_is_told(folders, tmp_path, monkeypatch, name, reason):
+    (tmp_path / "file").write_bytes(b"")
+    (folders["debian"] / NAME).write_bytes(b"")
+    monkeypatch.setenv("FASHION_MNIST", str(tmp_path / name))
+    with pytest.raises(data.DatasetError) as error:
+        data.find(NAME)
+    assert_says(error, f"FASHION_MNIST names {tmp_path / name}, which cannot be used ({reason})", "unset it")
+
+
+def test_a_folder_of_ones_own_without_search_permission_is_told(folders, monkeypatch, locked):
+    for folder in (locked.parent, locked):
+        monkeypatch.setenv("FASHION_MNIST", str(folder))
+        with pytest.raises(data.DatasetError) as error:
+            data.find(NAME)
+        assert_says(error, f"FASHION_MNIST names {folder}, which cannot be used (Permission denied)", "unset it")
 
 
 def test_a_file_that_is_in_no_folder_is_downloaded_into_the_cache(folders, server, monkeypatch, fashion):
@@ -146,10 +243,10 @@ def test_a_file_that_is_in_no_folder_is_downloaded_into_the_cache(folders, serve
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
-def test_a_file_recompressed_at_another_level_is_accepted(folders, published, fashion, level):
+def test_a_file_recompressed_at_another_level_is_accepted(own, published, fashion, level):
     content = gzip.compress(gzip.decompress(published[NAME]), level)
     assert content != published[NAME]
-    (folders["own"] / NAME).write_bytes(content)
+    (own / NAME).write_bytes(content)
     assert (data.load(NAME) == fashion.labels["test"]).all()
 
 
@@ -191,18 +288,18 @@ def other_bytes(packed):
         pytest.param(lambda packed: gzip.compress(b"label,image\n"), "is not an IDX file", id="not IDX"),
     ],
 )
-def test_a_faulty_file_is_named_and_left_alone(folders, published, damage, words):
-    path, content = folders["own"] / NAME, damage(published[NAME])
+def test_a_faulty_file_is_named_and_left_alone(own, published, damage, words):
+    path, content = own / NAME, damage(published[NAME])
     path.write_bytes(content)
     with pytest.raises(data.DatasetError) as error:
         data.load(NAME)
     assert_helps(error, str(path), words)
     assert path.read_bytes() == content
-    assert list(folders["own"].iterdir()) == [path]
+    assert list(own.iterdir()) == [path]
 
 
-def test_labels_under_the_name_of_others_are_told_apart(folders, published):
-    path = folders["own"] / NAME
+def test_labels_under_the_name_of_others_are_told_apart(own, published):
+    path = own / NAME
     path.write_bytes(published[OTHER])
     with pytest.raises(data.DatasetError) as error:
         data.load(NAME)
@@ -210,8 +307,8 @@ def test_labels_under_the_name_of_others_are_told_apart(folders, published):
     assert path.read_bytes() == published[OTHER]
 
 
-def test_images_of_another_size_are_told_apart(folders):
-    (folders["own"] / IMAGES).write_bytes(idx((10000, 32, 32)))
+def test_images_of_another_size_are_told_apart(own):
+    (own / IMAGES).write_bytes(idx((10000, 32, 32)))
     with pytest.raises(data.DatasetError) as error:
         data.load(IMAGES)
     assert_helps(error, IMAGES, "shape (10000, 32, 32) where (10000, 28, 28) is expected")
@@ -270,6 +367,47 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, server, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_killed_download_is_cleared_away_once_nobody_can_be_writing_it(tmp_path, server, monkeypatch):
+    code = f"""if True:
+        import os, signal
+        from pathlib import Path
+        from utils import data
+        def begin(self, url, path, pooch):
+            Path(path).write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        data.pooch.HTTPDownloader.__call__ = begin
+        data.download({NAME!r}, Path({str(tmp_path)!r}))
+    """
+    root = Path(data.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    data.download(NAME, tmp_path)
+    assert left.read_bytes() == b"half"
+    two_hours_ago = left.stat().st_mtime - 7200
+    os.utime(left, (two_hours_ago, two_hours_ago))
+    data.download(NAME, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_a_downloaded_file_can_be_read_by_whom_the_umask_lets(tmp_path, server, monkeypatch, umask, mode):
+    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    before = os.umask(umask)
+    try:
+        assert data.download(NAME, tmp_path).stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
+
+
+def test_a_missing_certificate_bundle_is_not_blamed_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
+    monkeypatch.setattr(data, "HOSTS", ("https://127.0.0.1:9",))
+    with pytest.raises(data.DatasetError) as error:
+        data.download(NAME, tmp_path)
+    assert_helps(error, NAME, "no host served it", "/nowhere/bundle.pem")
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     # Below a regular file not even the superuser, whom permissions do not stop, can make a folder.
     (tmp_path / "file").write_text("in the way")
@@ -288,6 +426,54 @@ def test_a_full_disk_is_not_blamed_on_the_host(tmp_path, monkeypatch):
         data.download(NAME, tmp_path)
     assert_helps(error, str(tmp_path / NAME), "cannot be written", "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_notebook_shows_the_sentence_alone(folders, capsys):
+    InteractiveShell().run_cell(f"from utils import data; data.load({NAME!r})")
+    shown = capsys.readouterr().out.strip()
+    assert shown.startswith(f"{NAME} is not on this machine") and shown.endswith(".") and "\n" not in shown
+
+
+# The data step of `make test`
+
+
+@pytest.fixture
+def apt(folders, monkeypatch, tmp_path):
+    """Stands for apt where the package is not installed: the names of the parts that it was asked to install."""
+    monkeypatch.setattr(data, "DEBIAN", tmp_path / "package")
+    asked = []
+    monkeypatch.setattr(dataset, "install", asked.extend)
+    return asked
+
+
+def test_the_data_step_leaves_apt_alone_when_all_files_are_there(folders, apt, monkeypatch, published_folder):
+    monkeypatch.setattr(data, "CACHE", published_folder)
+    dataset.main()
+    assert apt == []
+
+
+def test_the_data_step_takes_the_package_when_no_host_answers(apt, monkeypatch, published_folder):
+    monkeypatch.setattr(dataset, "install", lambda parts: data.DEBIAN.symlink_to(published_folder))
+    dataset.main()
+
+
+def test_the_data_step_ends_in_one_sentence_when_apt_cannot_bring_the_package(apt):
+    with pytest.raises(SystemExit) as end:
+        dataset.main()
+    assert apt == ["Fashion-MNIST"]
+    assert end.value.code.startswith("train-images-idx3-ubyte.gz is not on this machine and no host served it")
+
+
+@pytest.mark.parametrize("obstacle", ["FASHION_MNIST names", "package/train-images-idx3-ubyte.gz is empty"])
+def test_the_data_step_leaves_apt_alone_where_it_cannot_help(apt, monkeypatch, tmp_path, obstacle):
+    if obstacle.startswith("FASHION_MNIST"):
+        monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "nowhere"))
+    else:
+        data.DEBIAN.mkdir()
+        (data.DEBIAN / "train-images-idx3-ubyte.gz").write_bytes(b"")
+    with pytest.raises(SystemExit) as end:
+        dataset.main()
+    assert apt == [] and obstacle in end.value.code
 
 
 # Batches

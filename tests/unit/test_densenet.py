@@ -9,7 +9,6 @@ from mxnet import autograd, np
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
-from utils import runtime
 from utils.densenet import (
     DenseBlock,
     DenseNet,
@@ -23,11 +22,6 @@ from utils.measure import parameter_count, shape_table
 
 PLAIN_121 = densenet_spec[121] | dict(bottleneck_width=None, use_bias=True)
 PLAIN_4444 = PLAIN_121 | dict(blocks=(4, 4, 4, 4))
-
-
-@pytest.fixture(autouse=True)
-def numpy_interface():
-    runtime.setup()
 
 
 def small_spec(initial_channels=16, growth_rate=8, bottleneck_width=None):

@@ -7,13 +7,8 @@ import pytest
 from mxnet import gluon, np
 from mxnet.gluon import nn
 
-from utils import measure, runtime
+from utils import measure
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
-
-
-@pytest.fixture(autouse=True)
-def numpy_interface():
-    runtime.setup()
 
 
 def settled(net, *shape):

@@ -8,7 +8,7 @@ import mxnet as mx
 import pytest
 from mxnet import autograd, np
 
-from utils import cost, measure, runtime
+from utils import cost, measure
 from utils.backward import backward
 from utils.densenet import DenseNet
 from utils.memory_efficient import MemoryEfficientDenseBlock, MemoryEfficientDenseNet
@@ -25,11 +25,6 @@ WIDTHS = {
     "layouts of 8 and 16 channels": SMALL | dict(blocks=(6, 6)),
     "one layer": SMALL | dict(blocks=(1,)),
 }
-
-
-@pytest.fixture(autouse=True)
-def numpy_interface():
-    runtime.setup()
 
 
 def batch(seed=0, side=32):

@@ -3,15 +3,12 @@
 import numpy
 import pytest
 from matplotlib import pyplot as plt
+from mxnet import np
 
 from utils.densenet import DenseNet
 from utils.reuse import prune, readers, reuse_map, show_reuse, sources
 from utils.spec import imagenet_spec
 
-# isort: split
-from mxnet import np, npx
-
-npx.set_np()
 INPUT, GROWTH = 5, 3
 
 

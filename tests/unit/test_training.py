@@ -1,7 +1,7 @@
 """Training of a tiny network on images whose textures tell the classes apart."""
 
 # Before mxnet, which reads the number of threads when it is imported.
-from utils import plots, runtime, training
+from utils import plots, training
 from utils.data import Batches
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
@@ -48,11 +48,6 @@ class InterruptedInItsSecondPass(Batches):
             if self.passes == 2 and number == 2:
                 raise KeyboardInterrupt
             yield batch
-
-
-@pytest.fixture(autouse=True)
-def numpy_interface():
-    runtime.setup()
 
 
 @pytest.fixture
@@ -309,9 +304,10 @@ def test_work_that_fails_after_lack_of_memory_does_not_hide_it(monkeypatch, data
 
 OUT_OF_MEMORY = """
 import os, resource
-from test_training import DenseNet, SPEC, Textures, Trainer, runtime
+from test_training import DenseNet, SPEC, Textures, Trainer
+from mxnet import npx
 
-runtime.setup()
+npx.set_np()
 Trainer(1).fit(DenseNet(SPEC, num_classes=4), Textures())
 data, model, trainer = Textures(batch_size=4096, number=4096), DenseNet(SPEC, num_classes=4), Trainer(1)
 pages = int(open("/proc/self/statm").read().split()[0])
