@@ -1,63 +1,76 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf html.zip links test test-hosts notebooks assignment lab bench lock clean
+.PHONY: help environment book pdf html.zip links test check test-hosts notebooks assignment lab bench lock clean
 
-UV ?= $(or $(shell command -v uv),.uv/bin/uv)
 RUN := PYTHONPATH=. .venv/bin/python -m
-LOCK_WHEELS = $(UV) pip compile --quiet --no-deps --no-annotate --generate-hashes -
+# A thread for each process of the tests: together they take all cores.
+PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
+LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+UV = $(or $(shell command -v uv),.uv/bin/uv)
 
 help:  ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/^([a-z.-]+):.*## /make \1\t/' | expand -t 17
 
-book: .venv/installed  ## render the book from the committed notebooks: _build/html/index.html
-	@.venv/bin/jupyter-book build . --quiet -W -n --keep-going
+environment:
+	@python3 tools/environment.py
 
-pdf: .venv/installed book  ## the book as one PDF, for which Chromium has to be there: _build/densenet.pdf
+book: environment  ## render the book from the committed notebooks: _build/html/index.html
+	@$(RUN) tools.render
+
+pdf: book  ## the book as one PDF, for which Chromium has to be there: _build/densenet.pdf
 	@$(RUN) tools.pdf
 
-html.zip: .venv/installed book  ## the book as one archive, to read without a network: _build/html.zip
+html.zip: book  ## the book as one archive, to read without a network: _build/html.zip
 	@$(RUN) tools.archive
 
-links: .venv/installed book  ## try every external link of the book, and date those that work in tools/links.txt
-	@$(RUN) tools.links
+links: book  ## try every external link of the book
+	@.venv/bin/jupyter-book build . --builder linkcheck
 
-# A thread for each process of the tests: together they take all cores.
-test: .venv/installed book  ## replay every notebook, test utils and the rendered book
+test:  ## replay every notebook, test everything; ONLY=chapters/08 or ONLY=tests/unit runs a part
+ifdef ONLY
+	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.dataset
-	@$(RUN) ruff check . && $(RUN) ruff format --check .
-	@OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
+	@$(PYTEST) $(patsubst chapters/%,$(wildcard chapters/$(notdir $(ONLY))*.ipynb),$(ONLY))
+else
+	@echo "Replaying every chapter and testing everything, usually in 10 minutes on two quiet cores"
+	@python3 tools/system_packages.py
+	@$(MAKE) --no-print-directory environment
+	@$(RUN) tools.browser
+	@$(RUN) tools.dataset
+	@$(LINT)
+	@$(RUN) tools.render
+	@$(PYTEST)
+endif
 
-test-hosts: .venv/installed  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
+check: environment  ## lint, types and unit tests in two minutes, without the book
+	@$(RUN) tools.dataset
+	@$(LINT)
+	@$(PYTEST) tests/unit
+
+test-hosts: environment  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
 	@$(RUN) pytest tests/hosts -m ''
 
-notebooks: .venv/installed  ## execute the chapters whose source changed; NAME=03 executes one
+notebooks: environment  ## execute the chapters whose source changed; NAME=03 executes one
 	@$(RUN) tools.make_notebooks $(NAME)
 
 ASSIGNMENTS ?= assignments
-assignment: .venv/installed  ## make an assignment's notebooks and key; NAME=01_blocks, ASSIGNMENTS=folder of masters
-	@$(RUN) assignments.build $(ASSIGNMENTS) $(NAME)
+assignment: environment  ## make an assignment's notebooks and key; NAME=01_blocks, ASSIGNMENTS=folder of masters
+	@$(RUN) grader build $(NAME) --masters $(ASSIGNMENTS)
 
-lab: .venv/installed  ## open the chapters in JupyterLab
-	@$(RUN) jupyterlab chapters
+lab: environment  ## open the chapters in JupyterLab
+	@$(RUN) jupyterlab chapters $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: .venv/installed  ## measure side by side, under two hours; the status page shows the tables
+bench: environment  ## measure side by side, under two hours; the status page shows the tables
 	@for question in loader training memory seeds family variants grading book; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 
-lock: $(UV)  ## pin again all that requirements.txt needs
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.txt -o requirements.lock
+LOCK_WHEELS = $(UV) pip compile --quiet --no-deps --no-annotate --generate-hashes -
+lock: environment  ## pin again all that requirements.txt and requirements-dev.txt need
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  requirements.txt requirements-dev.txt -o requirements.lock
 	@grep -E '^(mxnet|d2l)==' requirements.txt | $(LOCK_WHEELS) -o utils/mxnet_cpu.lock
 	@(grep '^d2l==' requirements.txt; cat utils/mxnet_gpu.txt) | $(LOCK_WHEELS) -o utils/mxnet_gpu.lock
 
 clean:  ## remove what the other commands made
-	rm -rf .venv .uv _build _table .pytest_cache .ruff_cache
-
-.venv/installed: requirements.lock | $(UV)
-	@echo "Making .venv with Python 3.11 and the packages of requirements.lock (about 800 MB, once)"
-	@$(UV) venv --quiet --clear --python 3.11 .venv
-	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
-	@touch $@
-
-.uv/bin/uv:
-	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv==0.13.9
+	rm -rf .venv .venv.lock .uv .uv.part _build _table .pytest_cache .ruff_cache .mypy_cache

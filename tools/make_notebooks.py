@@ -5,23 +5,51 @@ others around their stored outputs. `python -m tools.make_notebooks 03` executes
 which is what a change in `utils` asks for. Figures are stored as small as they can be without loss.
 """
 
+import re
 import sys
+from pathlib import Path
 
 import nbformat
 from tqdm import tqdm
 
 from tools.figures import draw_landing_figure, optimise_figures
+from tools.files import write_whole
 from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs
 from tools.status import STATUS, status_table
 
 
+def chosen(name: str) -> list[Path]:
+    """The sources that NAME means: all for an empty one, else one by its number or its file name.
+
+    Raises `SystemExit` for a name that is no chapter's.
+    """
+    sources = sorted(CHAPTERS.glob("*.md"))
+    if not name:
+        return sources
+    stem = re.sub(r"^chapters/|\.(md|ipynb)$", "", name)
+    number = stem.zfill(2)
+    matching = [source for source in sources if stem == source.stem or source.stem.startswith(f"{number}_")]
+    if not matching:
+        known = ", ".join(source.stem for source in sources)
+        sys.exit(f"{name!r} is no chapter: give a number, such as NAME=03, or one of {known}.")
+    return matching
+
+
+def stored_notebook(path: Path) -> nbformat.NotebookNode | None:
+    """The committed notebook; None if there is none that can be read."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        return None
+    except (ValueError, nbformat.ValidationError):
+        tqdm.write(f"{path} cannot be read, so the chapter is executed anew.")
+        return None
+
+
 def main(name: str = "") -> None:
-    sources = sorted(CHAPTERS.glob(f"{name}*.md"))
-    if not sources:
-        sys.exit(f"No chapter's file name starts with {name!r}: give its number, such as NAME=03.")
-    for source in tqdm(sources, unit=" chapters"):
+    for source in tqdm(chosen(name), unit=" chapters"):
         notebook, target = from_source(source), source.with_suffix(".ipynb")
-        stored = nbformat.read(target, as_version=4) if target.exists() else None
+        stored = stored_notebook(target)
         if stored and not name and is_executed(notebook, stored):
             keep_outputs(notebook, stored)
         else:
@@ -29,10 +57,13 @@ def main(name: str = "") -> None:
             execute(notebook)
         optimise_figures(notebook)
         nbformat.validate(notebook)
-        nbformat.write(notebook, target)
-    STATUS.write_text(status_table())
+        write_whole(target, nbformat.writes(notebook) + "\n")
+    write_whole(STATUS, status_table())
     draw_landing_figure()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")

@@ -1,0 +1,150 @@
+"""Make the folder .venv: Python 3.11 with the packages of requirements.lock.
+
+`python3 tools/environment.py` runs in any Python from 3.8 on, with nothing installed but pip. It does nothing when
+.venv is whole, and repairs what an interruption, a move of the folder or a change of the lock file left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK_FILE = ROOT / "requirements.lock"
+VENV, UV_FOLDER = ROOT / ".venv", ROOT / ".uv"
+PYTHON = VENV / "bin" / "python"
+# Written last: says for which lock file .venv is whole.
+STAMP = VENV / "installed"
+UV_WHEEL = "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19"
+# As variables, because pip before 22.1 refuses options that it does not know. A reader's own settings for pip
+# must not send the package elsewhere.
+PIP_SETTINGS = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+PIP_SETTINGS.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+OFFLINE = ("NewConnectionError", "ConnectTimeout", "Name or service not known", "Temporary failure", "dns error")
+OFFLINE += ("Connection refused", "Network is unreachable", "error sending request", "ProxyError", "tcp connect error")
+
+
+class EnvironmentProblem(Exception):
+    """Why there is no .venv, and what to do, in one sentence."""
+
+
+def problem(doing: str, output: str) -> EnvironmentProblem:
+    """What kept a program from `doing` its work, judged by what it printed."""
+    last = [line.strip() for line in output.splitlines() if line.strip()] or ["it did not say why"]
+    if "No space left" in output:
+        return EnvironmentProblem(f"The disk is full while {doing}: free 1.5 GB, then type the command again.")
+    if any(words in output for words in OFFLINE):
+        return EnvironmentProblem(
+            f"The package index cannot be reached while {doing}: check the network, then type the command again."
+        )
+    reason = last[-1][:300].rstrip(".")
+    return EnvironmentProblem(f"Something failed while {doing} ({reason}): mend that, then type the command again.")
+
+
+def run(command: list, doing: str, settings: dict[str, str], answer: str = "") -> None:
+    """Run a program quietly. Raises `EnvironmentProblem` if it fails."""
+    finished = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **settings},
+        input=answer,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if finished.returncode:
+        raise problem(doing, finished.stdout)
+
+
+def fingerprint() -> str:
+    """What .venv is made from."""
+    return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
+
+
+def has_python() -> bool:
+    """Whether the Python of .venv runs: a move of the folder or the end of the Python behind it may have broken it."""
+    return PYTHON.exists() and subprocess.run([str(PYTHON), "-S", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def is_whole() -> bool:
+    """Whether .venv has all packages of the lock file, and its Python runs."""
+    return STAMP.exists() and STAMP.read_text() == fingerprint() and has_python()
+
+
+def find_uv() -> Path:
+    """The program uv: the machine's own, or one that pip puts into .uv, whole or not at all."""
+    installed = os.environ.get("UV") or shutil.which("uv")
+    if installed:
+        return Path(installed)
+    program = UV_FOLDER / "bin" / "uv"
+    if program.exists():
+        return program
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], stdout=-3, stderr=-3).returncode:
+        raise EnvironmentProblem(
+            "This Python has no pip: install it (Debian, Ubuntu: sudo apt-get install python3-pip), "
+            "then type the command again."
+        )
+    part = ROOT / ".uv.part"
+    shutil.rmtree(part, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", part]
+    run([*pip, "--requirement", "/dev/stdin"], "fetching uv, which fetches the packages", PIP_SETTINGS, UV_WHEEL)
+    shutil.rmtree(UV_FOLDER, ignore_errors=True)
+    part.rename(UV_FOLDER)
+    return program
+
+
+def certificates() -> dict[str, str]:
+    """Let uv trust whom pip trusts: the machine's own authorities, or a bundle that a variable names."""
+    settings = {"UV_SYSTEM_CERTS": "1"}
+    bundle = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if bundle and "SSL_CERT_FILE" not in os.environ:
+        settings["SSL_CERT_FILE"] = bundle
+    return settings
+
+
+def make() -> None:
+    """Make .venv, or make it again. Raises `EnvironmentProblem`."""
+    print("Making .venv with Python 3.11 and the packages of requirements.lock (1 GB, once)", flush=True)
+    uv = find_uv()
+    settings = certificates()
+    if STAMP.exists():
+        STAMP.unlink()
+    if not has_python():
+        try:
+            run([uv, "venv", "--quiet", "--clear", "--relocatable", "--python", "3.11", VENV], "making .venv", settings)
+        except EnvironmentProblem as error:
+            if "interpreter" not in str(error) and "reached" not in str(error):
+                raise
+            raise EnvironmentProblem(
+                "There is no Python 3.11 on this machine, and none could be fetched: install one "
+                "(Ubuntu: the package python3.11; anywhere: pyenv install 3.11), then type the command again."
+            ) from error
+    sync = [uv, "pip", "sync", "--quiet", "--python", PYTHON, "--require-hashes", LOCK_FILE]
+    run(sync, "installing the packages", settings)
+    STAMP.write_text(fingerprint())
+
+
+def main() -> None:
+    if is_whole():
+        return
+    try:
+        # Another `make` may be making the same: wait for it, then look again.
+        with (ROOT / ".venv.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_whole():
+                make()
+    except EnvironmentProblem as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(
+            f"{error.filename or ROOT} cannot be written ({error.strerror}): "
+            "clone the course into a folder of your own, or free some space, then type the command again."
+        )
+
+
+if __name__ == "__main__":
+    main()
