@@ -35,8 +35,14 @@ def main() -> None:
             part["train"] = part["train"][chosen]
         net, trainer = DenseNet(spec, lr=0.2), Trainer(1, one_cycle)
         trainer.fit(net, data)
-        row = (spec["growth_rate"], "-".join(map(str, spec["blocks"])), f"{parameter_count(net):,}", f"{speed:,.0f}")
-        print("|", *(f"{cell} |" for cell in row), f"{trainer.history['test_acc'][0]:.3f} |", flush=True)
+        cells = [
+            str(spec["growth_rate"]),
+            "-".join(map(str, spec["blocks"])),
+            f"{parameter_count(net):,}",
+            f"{speed:,.0f}",
+            f"{trainer.history['test_acc'][0]:.3f}",
+        ]
+        print("|", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

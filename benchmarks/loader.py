@@ -38,7 +38,7 @@ def main() -> None:
         "Gluon": gluon.data.DataLoader(dataset, BATCH_SIZE, shuffle=True),
         "course": FashionMNIST(BATCH_SIZE, resize=(SIDE, SIDE)).train_dataloader(),
     }
-    speeds = {name: [] for name in loaders}
+    speeds: dict[str, list[float]] = {name: [] for name in loaders}
     for _ in range(ROUNDS):
         for name, loader in loaders.items():
             speeds[name].append(speed(loader))

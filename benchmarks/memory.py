@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 
 # Before mxnet, which reads the number of threads when it is imported.
@@ -64,7 +65,9 @@ def serve(way: str, name: str, pipe: Connection) -> None:
 def race(name: str) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Seconds a step of each round, and bytes of growth, of each way to train a network."""
     context = multiprocessing.get_context("spawn")
-    pipes, seconds, growth = {}, {way: [] for way in WAYS}, {}
+    pipes = {}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    growth = {}
     for way in WAYS:
         pipes[way], theirs = context.Pipe()
         context.Process(target=serve, args=(way, name, theirs), daemon=True).start()
@@ -90,17 +93,23 @@ def main() -> None:
     for name, (spec, shape) in NETWORKS.items():
         seconds, growth = race(name)
         for way, make in WAYS.items():
-            peaks[name, way] = peak_memory(lambda make=make, spec=spec: make(spec), shape)
-            cells = [name, way, f"{peaks[name, way] / 1e6:,.0f} MB"]
-            cells.append(f"{peaks[name, way] / peaks[name, 'hybridized']:.2f}")
-            cells += [f"{growth[way] / 1e6:,.0f} MB", f"{statistics.median(seconds[way]):.2f}"]
-            ratios = [a / b for a, b in zip(seconds[way], seconds["hybridized"], strict=True)]
-            print("|", " | ".join([*cells, f"{statistics.median(ratios):.2f}"]), "|", flush=True)
+            peaks[name, way] = peak_memory(partial(make, spec), shape)
+            ratios = [own / other for own, other in zip(seconds[way], seconds["hybridized"], strict=True)]
+            cells = [
+                name,
+                way,
+                f"{peaks[name, way] / 1e6:,.0f} MB",
+                f"{peaks[name, way] / peaks[name, 'hybridized']:.2f}",
+                f"{growth[way] / 1e6:,.0f} MB",
+                f"{statistics.median(seconds[way]):.2f}",
+                f"{statistics.median(ratios):.2f}",
+            ]
+            print("|", " | ".join(cells), "|", flush=True)
     print()
     layers = [cifar_spec(depth, 12, bottleneck=True)["blocks"][0] for depth in DEPTHS]
     for way in WAYS:
-        of_depth = [peaks[f"DenseNet-BC-{depth}-12", way] for depth in DEPTHS]
-        exponent = numpy.polyfit(numpy.log(layers), numpy.log(of_depth), 1)[0]
+        bytes_taken = [peaks[f"DenseNet-BC-{depth}-12", way] for depth in DEPTHS]
+        exponent, _ = numpy.polyfit(numpy.log(layers), numpy.log(bytes_taken), deg=1)
         print(f"Peak memory grows with the layers in a block to the power {exponent:.2f} when trained {way}.")
 
 

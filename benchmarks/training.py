@@ -101,10 +101,11 @@ def main() -> None:
         "plain, threads as the course sets them": (imperative_rounds, 0, True),
         "`Trainer`": (trainer_rounds, 2, True),
     }
-    pipes, speeds = {}, {name: [] for name in sides}
-    for name, side in sides.items():
+    pipes = {}
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for name, (rounds, pad, with_threads) in sides.items():
         pipes[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(*side, theirs), daemon=True).start()
+        context.Process(target=serve, args=(rounds, pad, with_threads, theirs), daemon=True).start()
     for number in range(ROUNDS + 1):
         for name, pipe in pipes.items():
             pipe.send(True)

@@ -5,8 +5,9 @@ from mxnet import gluon, np
 
 def backward(net: gluon.Block, loss: np.ndarray) -> None:
     """`loss.backward()`, then the `backward` of each block of `net` that has one, the last first (chapter 10)."""
-    blocks = []
-    net.apply(lambda block: blocks.append(block) if hasattr(block, "backward") else None)
+    blocks: list[gluon.Block] = []
+    net.apply(blocks.append)
     loss.backward()
     for block in reversed(blocks):
-        block.backward()
+        if hasattr(block, "backward"):
+            block.backward()

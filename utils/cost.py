@@ -11,7 +11,7 @@ from itertools import groupby
 from math import prod
 from typing import NamedTuple
 
-from utils.spec import check_size, check_spec, densenet_spec
+from utils.spec import Spec, check_size, check_spec, densenet_spec
 
 BYTES_PER_NUMBER = 4
 
@@ -35,7 +35,7 @@ class Layer(NamedTuple):
     activation_bytes: int
 
 
-def layers(spec: dict, side: int, channels: int = 3, num_classes: int = 1000, batch: int = 1) -> list[Layer]:
+def layers(spec: Spec, side: int, channels: int = 3, num_classes: int = 1000, batch: int = 1) -> list[Layer]:
     """Every layer of the network of `spec`, in the order of the forward pass (chapter 07).
 
     The input has the shape `(batch, channels, side, side)`. Raises `ValueError` for a bad spec, for
@@ -66,9 +66,10 @@ class Walk:
     it read. Concatenation needs nothing, but makes a new copy of all channels for the next BatchNorm.
     """
 
-    def __init__(self, spec: dict, batch: int, channels: int, side: int):
+    def __init__(self, spec: Spec, batch: int, channels: int, side: int):
         self.spec, self.batch, self.channels, self.side = spec, batch, channels, side
-        self.stage, self.number, self.layers = "", "", []
+        self.stage, self.prefix = "", ""
+        self.layers: list[Layer] = []
 
     def stem(self) -> None:
         self.stage = "stem"
@@ -85,7 +86,8 @@ class Walk:
         self.stage = f"block {number}"
         growth_rate, width = self.spec["growth_rate"], self.spec["bottleneck_width"]
         for layer in range(1, num_layers + 1):
-            self.number, num_read = f"{layer} ", self.channels
+            self.prefix = f"{layer} "
+            num_read = self.channels
             if width:
                 self.normalise_and_activate()
                 self.convolution(width * growth_rate, 1)
@@ -95,7 +97,7 @@ class Walk:
                 self.row("Dropout", kept=1)
             self.channels = num_read + growth_rate
             self.row("concatenation", kept=1)
-        self.number = ""
+        self.prefix = ""
 
     def transition(self, number: int) -> None:
         self.stage = f"transition {number}"
@@ -113,35 +115,60 @@ class Walk:
         self.side = 1
         self.row("GlobalAvgPool2D", kept=1)
         weights = self.channels * num_classes
-        shape = (self.batch, num_classes)
-        self.layers.append(Layer("head", "Dense", shape, weights + num_classes, 0, weights * self.batch, 0))
+        self.layers.append(
+            Layer(
+                stage=self.stage,
+                layer="Dense",
+                output_shape=(self.batch, num_classes),
+                parameters=weights + num_classes,
+                running_statistics=0,
+                multiply_adds=weights * self.batch,
+                activation_bytes=0,
+            )
+        )
 
     def normalise_and_activate(self) -> None:
         is_leaky = self.spec["activation"] == "leaky_relu"
-        self.row("BatchNorm", kept=is_leaky, parameters=2 * self.channels, running_statistics=2 * self.channels)
+        statistics = 2 * self.channels
+        self.row("BatchNorm", kept=1 if is_leaky else 0, parameters=statistics, running_statistics=statistics)
         self.row("LeakyReLU" if is_leaky else "Activation", kept=1)
 
     def convolution(self, channels: int, window: int, stride: int = 1, kept: int = 1) -> None:
         weights = channels * self.channels * window**2
+        biases = channels if self.spec["use_bias"] else 0
         self.channels, self.side = channels, (self.side - 1) // stride + 1
-        parameters = weights + channels * self.spec["use_bias"]
         multiply_adds = weights * self.side**2 * self.batch
-        self.row(f"Conv2D {window}x{window}", kept, parameters, multiply_adds=multiply_adds)
+        self.row(f"Conv2D {window}x{window}", kept, weights + biases, multiply_adds=multiply_adds)
 
     def row(
         self, name: str, kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
     ) -> None:
         shape = (self.batch, self.channels, self.side, self.side)
-        activation_bytes = BYTES_PER_NUMBER * kept * prod(shape)
-        counts = (parameters, running_statistics, multiply_adds, activation_bytes)
-        self.layers.append(Layer(self.stage, self.number + name, shape, *counts))
+        self.layers.append(
+            Layer(
+                stage=self.stage,
+                layer=self.prefix + name,
+                output_shape=shape,
+                parameters=parameters,
+                running_statistics=running_statistics,
+                multiply_adds=multiply_adds,
+                activation_bytes=BYTES_PER_NUMBER * kept * prod(shape),
+            )
+        )
 
 
 def total(layers: Iterable[Layer], stage: str = "all") -> Layer:
     """The sum of the layers, with the last one's output shape."""
     layers = list(layers)
-    sums = (sum(counts) for counts in zip(*(layer[3:] for layer in layers), strict=True))
-    return Layer(stage, "", layers[-1].output_shape, *sums)
+    return Layer(
+        stage=stage,
+        layer="",
+        output_shape=layers[-1].output_shape,
+        parameters=sum(layer.parameters for layer in layers),
+        running_statistics=sum(layer.running_statistics for layer in layers),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        activation_bytes=sum(layer.activation_bytes for layer in layers),
+    )
 
 
 def by_stage(layers: Iterable[Layer]) -> list[Layer]:
@@ -150,13 +177,16 @@ def by_stage(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def as_text(layers: Iterable[Layer]) -> str:
-    """The rows as a table in plain text, columns aligned."""
-    rows = [[name.replace("_", " ") for name in Layer._fields]]
-    rows += [[layer.stage, layer.layer, str(layer.output_shape), *(f"{n:,}" for n in layer[3:])] for layer in layers]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = "<<<>>>>"
-    lines = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
-    return "\n".join(map("  ".join, lines))
+    """The layers as a table in plain text, a row each: words to the left of their columns, counts to the right."""
+    layers = list(layers)
+    columns = []
+    for name in Layer._fields:
+        values = [getattr(layer, name) for layer in layers]
+        is_count = isinstance(values[0], int)
+        cells = [name.replace("_", " ")] + [f"{value:,}" if is_count else str(value) for value in values]
+        width = max(map(len, cells))
+        columns.append([cell.rjust(width) if is_count else cell.ljust(width) for cell in cells])
+    return "\n".join("  ".join(row) for row in zip(*columns, strict=True))
 
 
 def main() -> None:
@@ -167,14 +197,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="images at once; 1")
     parser.add_argument("--channels", type=int, default=3, help="channels of an image; 3")
     parser.add_argument("--classes", type=int, help="1000, or 10 for a CIFAR network")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends quietly under `| head`
-    spec = networks[given.network]
+    spec = networks[arguments.network]
     side, num_classes = (224, 1000) if spec["stem"] == "imagenet" else (32, 10)
-    side = side if given.side is None else given.side
-    num_classes = num_classes if given.classes is None else given.classes
+    if arguments.side is not None:
+        side = arguments.side
+    if arguments.classes is not None:
+        num_classes = arguments.classes
     try:
-        rows = layers(spec, side, given.channels, num_classes, given.batch)
+        rows = layers(spec, side, arguments.channels, num_classes, arguments.batch)
     except ValueError as error:
         sys.exit(str(error))
     print(as_text(rows), as_text([*by_stage(rows), total(rows)]), sep="\n\n")

@@ -10,7 +10,7 @@ from d2l import mxnet as d2l
 from mxnet import init
 from mxnet.gluon import nn
 
-from utils.spec import check_spec, densenet_spec
+from utils.spec import Spec, check_spec, densenet_spec
 
 __all__ = [
     "DenseBlock",
@@ -141,22 +141,22 @@ class DenseNet(d2l.Classifier):
 
     make_block = DenseBlock
 
-    def __init__(self, spec: dict, num_classes: int = 10, lr: float = 0.1):
+    def __init__(self, spec: Spec, num_classes: int = 10, lr: float = 0.1):
         super().__init__()
         self.save_hyperparameters()
         check_spec(spec)
-        options = {name: spec[name] for name in ("use_bias", "activation")}
-        make_layer = partial(conv_block, drop_rate=spec["drop_rate"], **options)
+        use_bias, activation = spec["use_bias"], spec["activation"]
+        make_layer = partial(conv_block, use_bias=use_bias, activation=activation, drop_rate=spec["drop_rate"])
         if spec["bottleneck_width"]:
             make_layer = partial(bottleneck_block, width=spec["bottleneck_width"], **make_layer.keywords)
         num_channels = spec["initial_channels"]
         self.net = nn.HybridSequential()
-        self.net.add(stem(num_channels, kind=spec["stem"], **options))
+        self.net.add(stem(num_channels, use_bias, activation, spec["stem"]))
         for i, num_layers in enumerate(spec["blocks"]):
             if i > 0:
                 num_channels = int(num_channels * spec["compression"])
-                self.net.add(transition_block(num_channels, pooling=spec["pooling"], **options))
+                self.net.add(transition_block(num_channels, use_bias, activation, spec["pooling"]))
             self.net.add(self.make_block(num_layers, spec["growth_rate"], make_layer))
             num_channels += num_layers * spec["growth_rate"]
-        self.net.add(head(num_classes, spec["activation"]))
+        self.net.add(head(num_classes, activation))
         self.net.initialize(init.MSRAPrelu("in", slope=0))

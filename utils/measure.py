@@ -1,7 +1,7 @@
 """Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 12).
 
-`utils.cost` says the same by arithmetic. `python -m utils.measure memory 121 --side 224 --batch 16`
-measures the peak memory of a network of the paper.
+`utils.cost` says the same by arithmetic. `python -m utils.measure 121 --side 224 --batch 16` measures the peak
+memory of a network of the paper.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 
 import pandas
@@ -19,10 +20,11 @@ from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
 from utils.backward import backward
-from utils.cost import Layer, layers
+from utils.cost import layers
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
 from utils.memory_efficient import MemoryEfficientDenseNet
 from utils.peak import peak_memory
+from utils.spec import Spec
 from utils.training import hybridized
 
 
@@ -55,49 +57,69 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
     The columns are those of `cost.Layer`, but for the memory. Runs the network on zeros of
     `input_shape`, `(batch, channel, height, width)`; a concatenation in a `DenseBlock` is a layer, too.
     """
-    rows, handles = [], []
+    rows: list[dict] = []
+    handles = []
 
-    def watch(block: gluon.Block, stage: str, prefix: str) -> None:
+    def watch_input(block: gluon.Block, stage: str, name: str) -> None:
+        def record(block: gluon.Block, inputs: tuple[np.ndarray]) -> None:
+            rows.append(row(stage, name, inputs[0]))
+
+        handles.append(block.register_forward_pre_hook(record))
+
+    def watch_output(block: gluon.Block, stage: str, name: str, layer: gluon.Block | None = None) -> None:
+        def record(block: gluon.Block, inputs: tuple[np.ndarray], output: np.ndarray) -> None:
+            rows.append(row(stage, name, output, layer))
+
+        handles.append(block.register_forward_hook(record))
+
+    def watch(block: gluon.Block, stage: str, prefix: str = "") -> None:
         if isinstance(block, DenseBlock):
             # A concatenation is seen where it is read: by the next layer, and after the last as the block's output.
             for number, layer in enumerate(block.layers, 1):
                 if number > 1:
-                    at = (stage, f"{number - 1} concatenation")
-                    hook = layer.register_forward_pre_hook(lambda _, read, at=at: rows.append(row(at, read[0])))
-                    handles.append(hook)
+                    watch_input(layer, stage, f"{number - 1} concatenation")
                 watch(layer, stage, f"{number} ")
-            at = (stage, f"{len(block.layers)} concatenation")
-            handles.append(block.register_forward_hook(lambda _, read, made: rows.append(row(at, made))))
+            watch_output(block, stage, f"{len(block.layers)} concatenation")
         elif block._children:
             for child in block._children.values():
                 watch(child, stage, prefix)
         else:
-            at = (stage, prefix + layer_name(block))
-            handles.append(block.register_forward_hook(lambda self, read, made: rows.append(row(at, made, self))))
+            watch_output(block, stage, prefix + layer_name(block), block)
 
-    stages = Counter()
-    whole = getattr(net, "net", net)
-    for block in whole if isinstance(whole, nn.HybridSequential) else [whole]:
+    numbers: Counter[str] = Counter()
+    stages = getattr(net, "net", net)
+    for block in stages if isinstance(stages, nn.HybridSequential) else [stages]:
         stage = "block" if isinstance(block, DenseBlock) else layer_name(block)
-        stages[stage] += 1
-        watch(block, f"{stage} {stages[stage]}" if stage in ("block", "transition") else stage, "")
+        if stage in ("block", "transition"):
+            numbers[stage] += 1
+            stage = f"{stage} {numbers[stage]}"
+        watch(block, stage)
     try:
         with imperative(net):
             net(np.zeros(input_shape, ctx=device_of(net)))
     finally:
         for handle in handles:
             handle.detach()
-    return pandas.DataFrame(rows, columns=Layer._fields[:6])
+    return pandas.DataFrame(rows)
 
 
-def row(at: tuple[str, str], made: np.ndarray, layer: gluon.Block | None = None) -> tuple:
-    """What a layer made, and what it cost; a concatenation, which is no Gluon layer, costs nothing."""
-    if layer is None:
-        return *at, made.shape, 0, 0, 0
-    trained = parameter_count(layer)
-    weight = layer.weight.shape if isinstance(layer, nn.Conv2D | nn.Dense) else None
-    adds = made.size * prod(weight[1:]) if weight else 0
-    return *at, made.shape, trained, parameter_count(layer, trainable=False) - trained, adds
+def row(stage: str, name: str, output: np.ndarray, layer: gluon.Block | None = None) -> dict:
+    """A row of `layer_table`; a concatenation, which is no Gluon layer, costs nothing."""
+    parameters = running_statistics = multiply_adds = 0
+    if layer is not None:
+        parameters = parameter_count(layer)
+        running_statistics = parameter_count(layer, trainable=False) - parameters
+    if isinstance(layer, nn.Conv2D | nn.Dense):
+        # A weight's first axis is that of the output: each number of the output took all the others.
+        multiply_adds = output.size * prod(layer.weight.shape[1:])
+    return dict(
+        stage=stage,
+        layer=name,
+        output_shape=output.shape,
+        parameters=parameters,
+        running_statistics=running_statistics,
+        multiply_adds=multiply_adds,
+    )
 
 
 def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
@@ -128,8 +150,9 @@ def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: i
 @contextmanager
 def imperative(net: gluon.Block) -> Iterator[None]:
     """Let a hybridized network run layer by layer for a while: as one graph, it has no layers to watch."""
-    active = []
-    net.apply(lambda block: active.append(block) if getattr(block, "_active", False) else None)
+    blocks: list[gluon.Block] = []
+    net.apply(blocks.append)
+    active = [block for block in blocks if getattr(block, "_active", False)]
     for block in active:
         block._active = False
     try:
@@ -153,23 +176,30 @@ def layer_name(layer: gluon.Block) -> str:
     return f"{kind} {'x'.join(map(str, window))}" if window and "Global" not in kind else kind
 
 
+def build(kind: type[DenseNet], spec: Spec) -> DenseNet:
+    return hybridized(kind(spec))
+
+
 def main() -> None:
     networks = {str(name): spec for name, spec in densenet_spec.items()}
-    parser = argparse.ArgumentParser(prog="python -m utils.measure", description="What a DenseNet really takes.")
-    parser.add_argument("quantity", choices=["memory"], help="peak memory of a forward pass and of a training step")
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.measure", description="Peak memory of a DenseNet in a forward pass and a training step."
+    )
     parser.add_argument("network", choices=networks, help="a DenseNet of the paper")
     parser.add_argument("--side", type=int, default=32, help="pixels of the input's side; 32")
     parser.add_argument("--batch", type=int, default=1, help="images at once; 1")
-    given = parser.parse_args()
-    spec, input_shape = networks[given.network], (given.batch, 3, given.side, given.side)
+    arguments = parser.parse_args()
+    spec = networks[arguments.network]
+    input_shape = (arguments.batch, 3, arguments.side, arguments.side)
     try:
-        layers(spec, given.side, batch=given.batch)
-    except ValueError as error:
+        layers(spec, arguments.side, batch=arguments.batch)
+        for title, kind in (("plain", DenseNet), ("memory-efficient", MemoryEfficientDenseNet)):
+            for mode in ("forward", "training"):
+                peak = peak_memory(partial(build, kind, spec), input_shape, mode)
+                amount = "out of memory" if math.isinf(peak) else f"{peak / 1e6:9,.0f} MB"
+                print(f"{title:18}{mode:10}{amount}", flush=True)
+    except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
-    for title, kind in (("plain", DenseNet), ("memory-efficient", MemoryEfficientDenseNet)):
-        for mode in ("forward", "training"):
-            peak = peak_memory(lambda kind=kind: hybridized(kind(spec)), input_shape, mode)
-            print(f"{title:18}{mode:10}{'out of memory' if math.isinf(peak) else f'{peak / 1e6:9,.0f} MB'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class MemoryEfficientDenseBlock(DenseBlock):
     `backward` raises `RuntimeError` if no recorded forward pass came before.
     """
 
-    kept = None
+    kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         if not autograd.is_recording():
@@ -72,8 +72,10 @@ class MemoryEfficientDenseBlock(DenseBlock):
     def backward(self) -> None:
         if self.kept is None:
             raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")
-        (X, Y), self.kept = self.kept, None
-        gradient, growth_rate = Y.grad, (Y.shape[1] - X.shape[1]) // len(self.layers)
+        X, Y = self.kept
+        self.kept = None
+        growth_rate = (Y.shape[1] - X.shape[1]) // len(self.layers)
+        gradient = Y.grad
         for layer in reversed(self.layers):
             gradient.wait_to_read()  # or MXNet makes what all layers read at once
             read = channels(Y, 0, gradient.shape[1] - growth_rate)

@@ -8,11 +8,11 @@ import ctypes
 import math
 import multiprocessing
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest.mock import patch
@@ -22,13 +22,12 @@ from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, context, gluon, np, npx
 
 from utils.backward import backward
+from utils.cost import BYTES_PER_NUMBER
 from utils.training import OUT_OF_MEMORY
 
 NUM_STEPS = 3
 M_MMAP_THRESHOLD = -3  # malloc.h
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["utils.fork_server"])
+ADDRESSABLE_BYTES = 2**47  # a program's half of the addresses of an x86-64 or ARM processor
 
 
 def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str = "training") -> float:
@@ -39,10 +38,15 @@ def peak_memory(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], 
     resident set: parameters, gradients, input, activations and scratch memory are in it, the
     libraries are not, nor what malloc would keep for later use. On a GPU they are what MXNet's
     pool took, which is rounded up. Infinite if memory runs out.
-    Raises `ValueError` for another mode, and `RuntimeError` if the network does not run.
+    Raises `ValueError` for another mode and for an input that no machine can hold, and `RuntimeError` if the
+    network does not run.
     """
     if mode not in ("forward", "training"):
         raise ValueError(f"mode must be 'forward' or 'training', and is {mode!r}.")
+    if BYTES_PER_NUMBER * prod(input_shape) > ADDRESSABLE_BYTES:
+        raise ValueError(f"No machine can hold an input of shape {input_shape}: take fewer or smaller images.")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["utils.fork_server"])
     reader, writer = processes.Pipe(duplex=False)
     process = processes.Process(target=report, args=(writer, cloudpickle.dumps((build, input_shape, mode))))
     # The server imports what PYTHONPATH reaches, whatever sys.path says (CPython issue 117378).
@@ -69,7 +73,8 @@ def report(writer: Connection, task: bytes) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     npx.set_np()
     try:
-        writer.send((measure(*cloudpickle.loads(task), d2l.try_gpu()), None))
+        build, input_shape, mode = cloudpickle.loads(task)
+        writer.send((measure(build, input_shape, mode, d2l.try_gpu()), None))
     except MemoryError:
         writer.send((math.inf, None))
     except Exception as error:
@@ -120,5 +125,6 @@ def used(device, peak: bool = False) -> int:
     if device.device_type == "gpu":
         free, total = context.gpu_memory_info(device.device_id)
         return total - free
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)" if peak else r"VmRSS:\s+(\d+)", status).group(1))
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    kilobytes, _ = status["VmHWM" if peak else "VmRSS"].split()
+    return 1024 * int(kilobytes)

@@ -48,11 +48,15 @@ def show_channels(input_channels: int, num_layers: int, growth_rate: int) -> Non
         )
     ticks = ["input"] + [f"after\nlayer {number}" for number in range(1, num_layers + 1)]
     axes.set(xticks=range(num_layers + 1), xticklabels=ticks, ylabel="channels")
-    axes.legend(*(values[::-1] for values in axes.get_legend_handles_labels()), title="made by")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], title="made by")
 
 
 def show_architecture(table: DataFrame) -> None:
-    """A network's shape table to scale: a box's height is the side, its width the channels (chapter 04)."""
+    """A network's shape table to scale: a box's height is the side, its width the channels (chapter 04).
+
+    Layers of other kinds than a DenseNet's stages are drawn in grey.
+    """
     _, axes = plt.subplots(figsize=(9, 2.8), layout="constrained")
     looks = {
         "stem": ("#444444", ""),
@@ -62,10 +66,22 @@ def show_architecture(table: DataFrame) -> None:
     }
     left = 0
     for name, shape in zip(table["layer"], table["output shape"], strict=True):
-        channels, side = (*shape, 1)[1:3]
-        colour, hatch = looks[name]
-        box = dict(bottom=-side / 2, align="edge", facecolor="white", edgecolor=colour, hatch=hatch, linewidth=1.5)
-        axes.bar(left, side, channels, label=name if name not in axes.get_legend_handles_labels()[1] else None, **box)
+        channels = shape[1]
+        side = shape[2] if len(shape) > 2 else 1
+        colour, hatch = looks.get(name, ("#999999", ""))
+        _, labels = axes.get_legend_handles_labels()
+        axes.bar(
+            left,
+            side,
+            width=channels,
+            bottom=-side / 2,
+            align="edge",
+            facecolor="white",
+            edgecolor=colour,
+            hatch=hatch,
+            linewidth=1.5,
+            label=name if name not in labels else None,
+        )
         axes.text(left + channels / 2, side / 2 + 2, f"{channels}\n@{side}", ha="center", va="bottom", fontsize=8)
         left += channels + 110
     axes.set(ylim=(-30, 52), xlim=(-60, left))

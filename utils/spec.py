@@ -3,10 +3,45 @@
 The recipes and `densenet_spec` are printed in these chapters, word for word but for their docstrings.
 """
 
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any, Literal, TypedDict
 
 
-def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
+class Spec(TypedDict):
+    """The ten keys that a spec has, no more and no fewer; `check_spec` refuses what they do not allow.
+
+    The sections and tables named below are those of Huang et al. 2017.
+    """
+
+    # The layers before the first block: "imagenet", a 7x7 convolution and 3x3 maximum pooling, which divide
+    # the side by four (table 1), or "cifar", one 3x3 convolution, which keeps it (section 3, "Implementation Details").
+    stem: Literal["imagenet", "cifar"]
+    # Channels that the stem makes, above 0: twice the growth rate, or 16 without bottlenecks (same section).
+    initial_channels: int
+    # Layers of each dense block, one or more numbers above 0 (table 1); a transition stands between two blocks.
+    blocks: tuple[int, ...]
+    # Channels that each layer of a block adds, above 0: k in the paper (section 3, "Growth rate").
+    growth_rate: int
+    # Channels between the two convolutions of a layer, in growth rates, above 0: 4 (section 3, "Bottleneck layers").
+    # None is a layer of a single 3x3 convolution.
+    bottleneck_width: int | None
+    # Share of its channels that a transition keeps, rounded down, above 0 and at most 1: theta in the paper, 0.5
+    # with compression and 1 without (section 3, "Compression").
+    compression: float
+    # Whether the convolutions have biases: the published networks have none (the authors' code).
+    use_bias: bool
+    # What follows each batch normalisation: "relu" (section 3, "Composite function"), or "leaky_relu", with slope
+    # 0.2, which the paper has not.
+    activation: Literal["relu", "leaky_relu"]
+    # How a transition halves the side: "average" (section 3, "Pooling layers"), or "max", which the paper has not.
+    pooling: Literal["average", "max"]
+    # Share of the numbers that each layer of a block adds which training sets to zero, at least 0 and below 1:
+    # 0.2 where the paper trains without augmentation (section 4.2), 0 elsewhere.
+    drop_rate: float
+
+
+def imagenet_spec(growth_rate: int, *blocks: int) -> Spec:
     """The recipe of the published ImageNet networks: bottlenecks, compression one half, no biases (chapter 04).
 
     Source: Huang et al. 2017, table 1.
@@ -25,7 +60,7 @@ def imagenet_spec(growth_rate: int, *blocks: int) -> dict:
     )
 
 
-densenet_spec = {
+densenet_spec: dict[int | str, Spec] = {
     121: imagenet_spec(32, 6, 12, 24, 16),
     161: imagenet_spec(48, 6, 12, 36, 24),
     169: imagenet_spec(32, 6, 12, 32, 32),
@@ -34,7 +69,7 @@ densenet_spec = {
 }
 
 
-def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> dict:
+def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> Spec:
     """The recipe of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 09).
 
     `depth` counts layers with weights: the stem's, the transitions' and the classifier, which are
@@ -66,8 +101,8 @@ CHOICES = {
 }
 
 
-def check_spec(spec: dict) -> None:
-    """Raise `ValueError`, in a sentence that says what to change, if no network can be built from `spec`."""
+def check_spec(spec: Mapping[str, Any]) -> None:
+    """Raise `ValueError`, in a sentence that says what to change, if `spec`, any dictionary, is no `Spec`."""
     expected = set(densenet_spec[121])
     if wrong := expected ^ set(spec):
         name = min(wrong, key=str)
@@ -98,7 +133,7 @@ def check_spec(spec: dict) -> None:
             )
 
 
-def check_size(name: str, value: object) -> None:
+def check_size(name: str, value: Any) -> None:
     """Raise `ValueError` unless `value` is a whole number above zero."""
     if not (is_number(value, Integral) and value > 0):
         raise ValueError(f"{name} must be a whole number above 0, and is {value!r}.")

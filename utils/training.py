@@ -62,7 +62,7 @@ class Trainer(d2l.Trainer):
         network keeps its weights and `history` the epochs that were finished.
         """
         names = ("train_loss", "train_acc", "test_loss", "test_acc", "seconds", "step_loss")
-        self.history = {name: [] for name in names}
+        self.history: dict[str, list[float]] = {name: [] for name in names}
         self.curves = Curves(self.max_epochs)
         try:
             super().fit(model, data)
