@@ -5,7 +5,7 @@ import utils  # noqa: F401
 
 # isort: split
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from unittest.mock import patch
 
@@ -51,18 +51,31 @@ def pytest_collection_modifyitems(items):
             item.user_properties += [("chapter", item.path.stem), ("compared", is_compared(item.cell))]
 
 
+def pytest_sessionfinish(session):
+    """A test that is skipped protects nothing: where CI is set, it counts as failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if "CI" in os.environ and reporter and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter):
-    replayed, compared = Counter(), Counter()
-    for report in terminalreporter.stats.get("passed", []):
-        properties = dict(report.user_properties)
-        if report.when == "call" and "chapter" in properties:
-            replayed[properties["chapter"]] += 1
-            compared[properties["chapter"]] += properties["compared"]
+    replayed, compared, tests = Counter(), Counter(), defaultdict(Counter)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "chapter" not in (properties := dict(report.user_properties)):
+                tests[str(Path(report.nodeid).parent)][outcome] += 1
+            elif outcome == "passed":
+                replayed[properties["chapter"]] += 1
+                compared[properties["chapter"]] += properties["compared"]
+    terminalreporter.section("summary")
+    for folder, outcomes in sorted(tests.items()):
+        terminalreporter.line(f"{folder}: {', '.join(f'{number} {outcome}' for outcome, number in outcomes.items())}")
+    for chapter in sorted(replayed):
+        terminalreporter.line(line(chapter, replayed[chapter], compared[chapter]))
     if replayed:
-        terminalreporter.section("replayed notebooks")
-        for chapter in sorted(replayed):
-            terminalreporter.line(line(chapter, replayed[chapter], compared[chapter]))
-        terminalreporter.line(line("total", replayed.total(), compared.total()))
+        terminalreporter.line(line("all chapters", replayed.total(), compared.total()))
+    if "CI" in os.environ and terminalreporter.stats.get("skipped"):
+        terminalreporter.line("Tests were skipped, which counts as a failure where CI is set.")
 
 
 def line(name: str, replayed: int, compared: int) -> str:
