@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -129,9 +130,11 @@ def make() -> None:
 
 
 def main() -> None:
-    if is_whole():
-        return
     try:
+        if not os.access(ROOT, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(ROOT))
+        if is_whole():
+            return
         # Another `make` may be making the same: wait for it, then look again.
         with (ROOT / ".venv.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -191,10 +191,14 @@ def test_failure_of_uv_is_one_sentence(step, script, reason, course, program):
     assert SENTENCE.fullmatch(error.strip()) and re.match(reason, error), error
 
 
-def test_folder_that_cannot_be_written_is_one_sentence(course):
-    (course / ".venv.lock").mkdir()
-    _, error = make_environment(course)
-    assert SENTENCE.fullmatch(error.strip()) and ".venv.lock cannot be written" in error
+def test_folder_that_cannot_be_written_is_one_sentence_even_when_the_environment_is_whole(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "is_whole", lambda: True)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert f"{tmp_path} cannot be written (Permission denied): clone" in sentence(environment.main)
+    monkeypatch.undo()
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "gone")
+    assert "gone cannot be written" in sentence(environment.main)
 
 
 @pytest.fixture
