@@ -6,11 +6,17 @@ Learning Algorithms", https://github.com/zalandoresearch/fashion-mnist.
 
 import gzip
 import hashlib
+import math
 import os
-import tempfile
+import secrets
+import struct
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple, SupportsInt
+from urllib.parse import urlsplit
 
 import numpy
 import pooch
@@ -18,19 +24,37 @@ import requests
 from d2l import mxnet as d2l
 from mxnet import nd, np, npx
 
-# Packagers compress the files anew, so what identifies a file is the SHA-256 of what is inside.
-SHA256 = {
-    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+
+class Published(NamedTuple):
+    """What a file of the data set holds: the shape of its array, and the SHA-256 of its unpacked bytes.
+
+    Packagers compress the files anew, so the packed bytes differ from copy to copy.
+    """
+
+    shape: tuple[int, ...]
+    sha256: str
+
+
+PUBLISHED = {
+    "train-images-idx3-ubyte.gz": Published(
+        (60000, 28, 28), "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+    ),
+    "train-labels-idx1-ubyte.gz": Published(
+        (60000,), "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+    ),
+    "t10k-images-idx3-ubyte.gz": Published(
+        (10000, 28, 28), "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+    ),
+    "t10k-labels-idx1-ubyte.gz": Published(
+        (10000,), "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+    ),
 }
 HOSTS = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
 )
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-CACHE = pooch.os_cache("fashion-mnist")
+CACHE = Path(pooch.os_cache("fashion-mnist"))
 THREE_WAYS = (
     "connect to the network and run this again, or run `apt-get install --reinstall dataset-fashion-mnist` "
     "(Debian, Ubuntu), or set FASHION_MNIST to a folder that holds the four .gz files"
@@ -38,7 +62,13 @@ THREE_WAYS = (
 
 
 class DatasetError(Exception):
-    """A file of the data set is missing, cannot be written, or is not what it should be."""
+    """A file of the data set is missing, cannot be written, or is not what it should be.
+
+    The message is one sentence that says what to do next: all that a notebook shows.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 def decode(content: bytes, name: str) -> bytes:
@@ -51,65 +81,113 @@ def decode(content: bytes, name: str) -> bytes:
         raise DatasetError("is truncated") from None
     except (gzip.BadGzipFile, zlib.error):
         raise DatasetError("is not a whole gzip file") from None
+    expected = PUBLISHED[name]
     digest = hashlib.sha256(decoded).hexdigest()
-    if digest == SHA256[name]:
+    if digest == expected.sha256:
         return decoded
-    if others := [other for other in SHA256 if SHA256[other] == digest]:
-        raise DatasetError(f"holds what belongs in {others[0]}")
-    expected = (60000 if "train" in name else 10000, *((28, 28) if "images" in name else ()))
-    if (shape := idx_shape(decoded)) is None:
+    for other, published in PUBLISHED.items():
+        if digest == published.sha256:
+            raise DatasetError(f"holds what belongs in {other}")
+    shape = idx_shape(decoded)
+    if shape is None:
         raise DatasetError("is not an IDX file")
-    if shape != expected:
-        raise DatasetError(f"holds an array of shape {shape} where {expected} is expected")
+    if shape != expected.shape:
+        raise DatasetError(f"holds an array of shape {shape} where {expected.shape} is expected")
     raise DatasetError("has the right shape, but other bytes than the published file")
 
 
 def idx_shape(decoded: bytes) -> tuple[int, ...] | None:
-    """The shape that an IDX file's header states; None if it has no such header."""
-    num_axes = decoded[3] if len(decoded) > 3 and decoded[:3] == b"\0\0\x08" else 0
-    header = numpy.frombuffer(decoded[4 : 4 + 4 * num_axes], ">i4")
-    return tuple(header.tolist()) if num_axes and len(header) == num_axes else None
+    """The shape that the header of an IDX file of bytes states; None if there is no such header."""
+    if len(decoded) < 4 or not decoded.startswith(b"\0\0\x08"):
+        return None
+    num_axes = decoded[3]
+    sizes = decoded[4 : 4 + 4 * num_axes]
+    return struct.unpack(f">{num_axes}i", sizes) if len(sizes) == 4 * num_axes else None
+
+
+def fetch(host: str, name: str, folder: Path) -> Path:
+    """Download one file under a temporary name, and rename it once it is whole and verified; return its path."""
+    # Not with pooch.retrieve, which knows a file by its packed bytes alone, and makes it for its owner's eyes only,
+    # under a temporary name that does not tell what it was if the process is killed.
+    part = folder / f"{name}.{secrets.token_hex(4)}.part"
+    try:
+        pooch.HTTPDownloader(progressbar=True, timeout=20)(f"{host}/{name}", part, None)
+        decode(part.read_bytes(), name)
+        return part.replace(folder / name)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def clear_away_killed_downloads(folder: Path) -> None:
+    """Delete the temporary files that no process has written to for an hour."""
+    for part in folder.glob("*-ubyte.gz*.part"):
+        # It may be another user's, or just be deleted by another process.
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
 
 
 def download(name: str, folder: Path) -> Path:
-    """Fetch one file from the data set's own hosts into `folder`; return its path.
+    """Fetch one file from the first of the data set's own hosts that serves it into `folder`; return its path.
 
-    The bytes go to a temporary name that is renamed when they are whole and verified.
     Raises `DatasetError` if no host serves the file or the folder cannot be written.
     """
-    part = None
-    fetch = pooch.HTTPDownloader(progressbar=True, timeout=20)
     failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=name, suffix=".part", dir=folder)
-        os.close(handle)
+        clear_away_killed_downloads(folder)
         for host in HOSTS:
             try:
-                fetch(f"{host}/{name}", part, None)
-                decode(Path(part).read_bytes(), name)
-                return Path(part).replace(folder / name)
+                return fetch(host, name, folder)
             except requests.RequestException as error:
-                failures.append(f"{host.split('/')[2]}: {type(error).__name__}")
+                reason = type(error).__name__
             except DatasetError as error:
-                failures.append(f"{host.split('/')[2]}: what it sent {error}")
+                reason = f"what it sent {error}"
+            except OSError as error:
+                # The disk's errors have a number; what requests raises for a missing certificate bundle has none.
+                if error.errno is not None:
+                    raise
+                reason = str(error)
+            failures.append(f"{urlsplit(host).netloc}: {reason}")
     except OSError as error:
         raise DatasetError(
-            f"{folder / name} cannot be written ({error.strerror}): free or choose another folder, "
-            f"or get the file another way: {THREE_WAYS}."
+            f"{folder / name} cannot be written ({error.strerror}): make room or get access there, "
+            f"or set XDG_CACHE_HOME to another folder, or get the file another way: {THREE_WAYS}."
         ) from error
-    finally:
-        if part:
-            Path(part).unlink(missing_ok=True)
     raise DatasetError(f"{name} is not on this machine and no host served it ({'; '.join(failures)}): {THREE_WAYS}.")
 
 
+def find_in_own_folder(name: str, folder: Path) -> Path:
+    """The path of a file in the folder that `$FASHION_MNIST` names. Raises `DatasetError` if it is not there."""
+    try:
+        # The way through a folder is open only if it is one and may be searched.
+        (folder / "..").stat()
+    except OSError as error:
+        problem = f"cannot be used ({error.strerror})"
+    else:
+        missing = [file for file in PUBLISHED if not (folder / file).is_file()]
+        if name not in missing:
+            return folder / name
+        problem = f"lacks {', '.join(missing)}"
+    raise DatasetError(
+        f"FASHION_MNIST names {folder}, which {problem}: "
+        "set it to a folder that holds the four .gz files, or unset it, so that the course looks elsewhere."
+    )
+
+
 def find(name: str) -> Path:
-    """The first copy of a file in `$FASHION_MNIST`, Debian's folder and the cache; else download it."""
-    folders = [Path(os.environ["FASHION_MNIST"])] if os.environ.get("FASHION_MNIST") else []
-    folders += [DEBIAN, CACHE]
-    copies = (folder / name for folder in folders if (folder / name).is_file())
-    return next(copies, None) or download(name, CACHE)
+    """The path of a file of the data set on this machine, to which it is downloaded if need be.
+
+    If `$FASHION_MNIST` names a folder, the file has to be there; else it is looked for in the folder of
+    Debian's package and in the cache, into which it is downloaded. Raises `DatasetError` if it cannot be had.
+    """
+    if own := os.environ.get("FASHION_MNIST"):
+        return find_in_own_folder(name, Path(own).absolute())
+    for folder in (DEBIAN, CACHE):
+        with suppress(OSError):  # it may not be searched
+            if (folder / name).is_file():
+                return folder / name
+    return download(name, CACHE)
 
 
 def load(name: str) -> numpy.ndarray:
@@ -125,7 +203,8 @@ def load(name: str) -> numpy.ndarray:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): {THREE_WAYS}.") from error
     except DatasetError as error:
         raise DatasetError(f"{path} {error}: delete it, then {THREE_WAYS}.") from None
-    shape = idx_shape(decoded)
+    shape = PUBLISHED[name].shape
+    # The header is four bytes, and four more for each axis.
     return numpy.frombuffer(decoded, numpy.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
@@ -136,12 +215,12 @@ class Batches:
     in a new order, and the same seed gives the same orders again; without one it is the stored order.
     """
 
-    def __init__(self, images: numpy.ndarray, labels: numpy.ndarray, batch_size: int, seed: int | None = None):
+    def __init__(self, images: numpy.ndarray, labels: numpy.ndarray, batch_size: int, seed: int | None = None) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
         self.random = None if seed is None else numpy.random.RandomState(seed)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = numpy.arange(len(self.labels))
@@ -169,24 +248,28 @@ class FashionMNIST(d2l.DataModule):
 
     names = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
-    def __init__(self, batch_size: int = 64, resize: tuple[int, int] = (28, 28), pad: int = 0, seed: int = 0):
+    def __init__(self, batch_size: int = 64, resize: tuple[int, int] = (28, 28), pad: int = 0, seed: int = 0) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.images, self.labels = {}, {}
+        self.images: dict[str, numpy.ndarray] = {}
+        self.labels: dict[str, numpy.ndarray] = {}
         for split, prefix in (("train", "train"), ("test", "t10k")):
             self.images[split] = framed(load(f"{prefix}-images-idx3-ubyte.gz"), resize, pad)
             self.labels[split] = load(f"{prefix}-labels-idx1-ubyte.gz")
 
     def get_dataloader(self, train: bool) -> Batches:
+        """The batches of the training images, shuffled, or of the test images in their stored order."""
         split = "train" if train else "test"
         return Batches(self.images[split], self.labels[split], self.batch_size, self.seed if train else None)
 
-    def text_labels(self, indices) -> list[str]:
-        """The names of label numbers."""
-        return [self.names[int(i)] for i in indices]
+    def text_labels(self, indices: Iterable[SupportsInt]) -> list[str]:
+        """The names of the classes with these numbers."""
+        return [self.names[int(index)] for index in indices]
 
-    def visualize(self, batch, nrows: int = 1, ncols: int = 8, labels: list[str] | None = None) -> None:
-        """Show the first images of a batch, each under its name."""
+    def visualize(
+        self, batch: tuple[np.ndarray, np.ndarray], nrows: int = 1, ncols: int = 8, labels: list[str] | None = None
+    ) -> None:
+        """Show the first images of a batch, `(batch, 1, height, width)` with `(batch,)`, each under its name."""
         d2l.show_images(batch[0].squeeze(1), nrows, ncols, titles=labels or self.text_labels(batch[1]))
 
 

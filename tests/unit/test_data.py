@@ -2,11 +2,10 @@
 
 import gzip
 import http.server
+import multiprocessing
 import os
 import signal
 import struct
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from mxnet import np
 from mxnet.gluon.data.vision import transforms
 
-# from tools import dataset
+from tools import dataset
 from utils import data
 
 NAME = "t10k-labels-idx1-ubyte.gz"
@@ -183,11 +182,12 @@ def test_a_folder_of_ones_own_comes_first(folders, own):
     assert data.find(NAME) == own / NAME
 
 
-def test_a_folder_of_ones_own_may_start_with_a_tilde(own, monkeypatch):
-    (own / NAME).write_bytes(b"")
-    monkeypatch.setenv("HOME", str(own.parent))
-    monkeypatch.setenv("FASHION_MNIST", "~/own")
-    assert data.find(NAME) == own / NAME
+def test_a_relative_folder_of_ones_own_is_told_in_full(folders, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASHION_MNIST", "data")
+    with pytest.raises(data.DatasetError) as error:
+        data.find(NAME)
+    assert_says(error, f"FASHION_MNIST names {tmp_path / 'data'}, which cannot be used (No such file or directory)")
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -368,24 +368,22 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, server, monkeyp
 
 
 def test_a_killed_download_is_cleared_away_once_nobody_can_be_writing_it(tmp_path, server, monkeypatch):
-    code = f"""if True:
-        import os, signal
-        from pathlib import Path
-        from utils import data
-        def begin(self, url, path, pooch):
-            Path(path).write_bytes(b"half")
-            os.kill(os.getpid(), signal.SIGKILL)
-        data.pooch.HTTPDownloader.__call__ = begin
-        data.download({NAME!r}, Path({str(tmp_path)!r}))
-    """
-    root = Path(data.__file__).parents[1]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == -signal.SIGKILL
-    (left,) = tmp_path.iterdir()
+    def write_half_and_die(self, url, path, pooch):
+        Path(path).write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.pooch.HTTPDownloader, "__call__", write_half_and_die)
+        process = multiprocessing.get_context("fork").Process(target=data.download, args=(NAME, tmp_path))
+        process.start()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (half,) = tmp_path.iterdir()
     monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
     data.download(NAME, tmp_path)
-    assert left.read_bytes() == b"half"
-    two_hours_ago = left.stat().st_mtime - 7200
-    os.utime(left, (two_hours_ago, two_hours_ago))
+    assert half.read_bytes() == b"half"
+    two_hours_ago = half.stat().st_mtime - 7200
+    os.utime(half, (two_hours_ago, two_hours_ago))
     data.download(NAME, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
@@ -446,13 +444,15 @@ def apt(folders, monkeypatch, tmp_path):
     return asked
 
 
-def test_the_data_step_leaves_apt_alone_when_all_files_are_there(folders, apt, monkeypatch, published_folder):
-    monkeypatch.setattr(data, "CACHE", published_folder)
+def test_the_data_step_loads_the_four_files_and_leaves_apt_alone_if_it_can(apt, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(data, "load", loaded.append)
     dataset.main()
-    assert apt == []
+    assert len(set(loaded)) == 4 and apt == []
 
 
 def test_the_data_step_takes_the_package_when_no_host_answers(apt, monkeypatch, published_folder):
+    monkeypatch.setattr(data, "PUBLISHED", {name: data.PUBLISHED[name] for name in (NAME, OTHER)})  # the small ones
     monkeypatch.setattr(dataset, "install", lambda parts: data.DEBIAN.symlink_to(published_folder))
     dataset.main()
 
