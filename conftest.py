@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter):
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             if "chapter" not in (properties := dict(report.user_properties)):
-                tests[str(Path(report.nodeid).parent)][outcome] += 1
+                tests[str(Path(report.nodeid.partition("::")[0]).parent)][outcome] += 1
             elif outcome == "passed":
                 replayed[properties["chapter"]] += 1
                 compared[properties["chapter"]] += properties["compared"]
