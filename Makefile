@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help environment book pdf html.zip links test check test-hosts notebooks assignment lab bench lock clean
 
-RUN := PYTHONPATH=. .venv/bin/python -m
+# Without compiled modules, which a variable can forbid, each import of MXNet takes twice as long.
+RUN := PYTHONDONTWRITEBYTECODE= PYTHONPATH=. .venv/bin/python -m
 # A thread for each process of the tests: together they take all cores.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -25,9 +26,14 @@ SWITCH = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 def has_dataset() -> bool:
     """Whether Fashion-MNIST lies where `utils.data` looks for it."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folders = [os.environ.get("FASHION_MNIST"), "/usr/share/datasets/fashion-mnist", f"{cache}/fashion-mnist"]
-    return any((Path(folder).expanduser() / DATASET_FILE).is_file() for folder in folders if folder)
+    if os.environ.get("FASHION_MNIST"):
+        return True  # no other copy is used, and `tools.dataset` says what that folder lacks
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for folder in (Path("/usr/share/datasets/fashion-mnist"), cache / "fashion-mnist"):
+        with suppress(OSError):  # a folder that cannot be searched
+            if (folder / DATASET_FILE).is_file():
+                return True
+    return False
 
 
 def has_playwrights_chromium() -> bool:
@@ -57,10 +63,10 @@ def install(parts: list[str]) -> None:
         words = ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     print(f"Installing {' and '.join(parts)} with apt, once", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    nothing = subprocess.DEVNULL
     steps = [["update"], *(["install", "-y", "--no-install-recommends", PACKAGES[part]] for part in parts)]
     for step in steps:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*words, "-qq", *step], env=environment, stdin=subprocess.DEVNULL, **quiet)
+        subprocess.run([*words, "-qq", *step], env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
 
 
 def answers(address: str) -> bool:
