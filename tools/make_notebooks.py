@@ -15,7 +15,8 @@ from tqdm import tqdm
 from tools.figures import draw_landing_figure, optimise_figures
 from tools.files import write_whole
 from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs
-from tools.status import STATUS, status_table
+from tools.status import STATUS, chapter_times, status_table
+from utils.runtime import CHAPTER_TIMES
 
 
 def chosen(name: str) -> list[Path]:
@@ -59,6 +60,7 @@ def main(name: str = "") -> None:
         nbformat.validate(notebook)
         write_whole(target, nbformat.writes(notebook) + "\n")
     write_whole(STATUS, status_table())
+    write_whole(CHAPTER_TIMES, chapter_times())
     draw_landing_figure()
 
 

@@ -1,5 +1,6 @@
-"""The status page's table of chapters: when and where each was executed, and how much a replay compares."""
+"""When, where and in what time each chapter was executed: the status page's table, and what `setup` tells."""
 
+import json
 import re
 
 import nbformat
@@ -27,3 +28,12 @@ def status_table() -> str:
     versions = ", ".join(f"{name} {pinned[name]}" for name in PACKAGES)
     rows += ["", f"A replay has the packages that `requirements.lock` pins, such as {versions}."]
     return "\n".join(rows) + "\n"
+
+
+def chapter_times() -> str:
+    """For each chapter's number the `seconds` that its cells took and the `machine` they took them on, as JSON."""
+    times = {}
+    for path in sorted(CHAPTERS.glob("*.ipynb")):
+        execution = nbformat.read(path, as_version=4).metadata["course"]
+        times[path.stem[:2]] = {"seconds": execution["seconds"], "machine": execution["machine"]}
+    return json.dumps(times, indent=2) + "\n"

@@ -6,15 +6,29 @@ import sys
 import types
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy
 
 # In this order each library finds those it needs among the ones before it.
 CUDA_LIBRARIES = (
-    *("libcudart.so.11.0", "libcublasLt.so.11", "libcublas.so.11", "libnvrtc-builtins.so.11.8", "libnvrtc.so.11.2"),
-    *("libnvToolsExt.so.1", "libcufft.so.10", "libcurand.so.10", "libcusolver.so.11", "libnccl.so.2", "libcudnn.so.8"),
-    *("libcudnn_ops_infer.so.8", "libcudnn_ops_train.so.8", "libcudnn_cnn_infer.so.8", "libcudnn_cnn_train.so.8"),
-    *("libcudnn_adv_infer.so.8", "libcudnn_adv_train.so.8"),
+    "libcudart.so.11.0",
+    "libcublasLt.so.11",
+    "libcublas.so.11",
+    "libnvrtc-builtins.so.11.8",
+    "libnvrtc.so.11.2",
+    "libnvToolsExt.so.1",
+    "libcufft.so.10",
+    "libcurand.so.10",
+    "libcusolver.so.11",
+    "libnccl.so.2",
+    "libcudnn.so.8",
+    "libcudnn_ops_infer.so.8",
+    "libcudnn_ops_train.so.8",
+    "libcudnn_cnn_infer.so.8",
+    "libcudnn_cnn_train.so.8",
+    "libcudnn_adv_infer.so.8",
+    "libcudnn_adv_train.so.8",
 )
 
 
@@ -26,18 +40,18 @@ def mend_numpy() -> None:
     functions = {old: getattr(numpy, new) for old, new in renamed.items()}
     functions |= {"trapz": getattr(numpy, "trapezoid", None), "msort": lambda a: numpy.sort(a, axis=0)}
     financial = dict.fromkeys(("mirr", "npv", "pmt", "ppmt", "pv", "rate"), dropped)
-    for name, value in (constants | types_and_zeros | functions | financial).items():
+    compat = getattr(numpy, "compat", types.SimpleNamespace())
+    compat.basestring = str
+    for name, value in (constants | types_and_zeros | functions | financial | {"compat": compat}).items():
         if name not in vars(numpy):
             setattr(numpy, name, value)
-    if not hasattr(numpy, "compat"):
-        numpy.compat = types.SimpleNamespace()
-    numpy.compat.basestring = str
     if int(numpy.__version__.split(".")[0]) >= 2:
         # MXNet sends shapes to its C++ side as text, and NumPy 2 writes `np.int64(2)` for 2.
-        numpy.set_printoptions(legacy="1.25")
+        as_before: Any = "1.25"
+        numpy.set_printoptions(legacy=as_before)
 
 
-def dropped(*_, **__):
+def dropped(*arguments: object, **options: object) -> NoReturn:
     raise NotImplementedError("NumPy no longer has the financial functions: use the package numpy-financial.")
 
 
@@ -45,9 +59,11 @@ def mend_distutils() -> None:
     """Stand in for the two classes of Python's former `distutils` with which MXNet compares versions."""
     from packaging.version import Version
 
-    package, module = types.ModuleType("distutils"), types.ModuleType("distutils.version")
-    package.version, module.StrictVersion, module.LooseVersion = module, Version, Version
-    sys.modules |= {"distutils": package, "distutils.version": module}
+    package: Any = types.ModuleType("distutils")
+    module: Any = types.ModuleType("distutils.version")
+    package.version = module
+    module.StrictVersion = module.LooseVersion = Version
+    sys.modules["distutils"], sys.modules["distutils.version"] = package, module
 
 
 def load_cuda(folder: Path) -> None:

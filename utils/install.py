@@ -1,8 +1,8 @@
 """MXNet and d2l, installed where the reader's Python lacks them (the setup cell of every chapter).
 
 MXNet 1.9.1 is the last there will be. With its own requirements pip would set back the NumPy of a hosted notebook,
-or find nothing that fits. So it is installed without them, into a folder of
-its own; `utils.compatibility` does the rest.
+or find nothing that fits. So it is installed without them, into a folder of its own; `utils.compatibility` does the
+rest.
 """
 
 import hashlib
@@ -18,10 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from utils.compatibility import make_mxnet_importable
+from utils.hosting import Host
 
 NEEDED = ("cloudpickle", "matplotlib", "matplotlib_inline", "pandas", "pooch", "requests", "tqdm")
-# What is said of a build, and the bytes that it takes while it is being installed.
-BUILDS = {"cpu": ("for processors (50 MB)", 4e8), "gpu": ("for CUDA 11.2 with its libraries (2.3 GB)", 6e9)}
+# Of each build its name for the reader, and the bytes that it takes while it is being installed.
+NAMES = {"cpu": "MXNet for processors (50 MB)", "gpu": "MXNet for CUDA 11.2 with its libraries (2.3 GB)"}
+BYTES = {"cpu": 4e8, "gpu": 6e9}
 CUDA_12 = re.compile(r"lib(cudart|cublas|cublasLt)[\w.-]*\.so\.1[2-9]")
 
 
@@ -32,12 +34,8 @@ class SetupError(Exception):
         return [str(self)]
 
 
-def prepare(build: str, clicks: dict[str, str]) -> None:
-    """Make `import mxnet` and `import d2l` work, with MXNet's build "cpu" or "gpu".
-
-    `clicks` says what to do on this host for a fresh kernel ("restart"), another Python ("python")
-    and the network ("network"). Raises `SetupError`.
-    """
+def prepare(build: str, host: Host) -> None:
+    """Make `import mxnet` and `import d2l` work, with MXNet's build "cpu" or "gpu". Raises `SetupError`."""
     if missing := " ".join(name for name in NEEDED if find_spec(name) is None):
         raise SetupError(f"This Python lacks {missing}: run `%pip install {missing}`, then this cell again.")
     folder = None
@@ -46,9 +44,9 @@ def prepare(build: str, clicks: dict[str, str]) -> None:
             holders = " and ".join(name for name in ("torch", "tensorflow", "jax") if name in sys.modules)
             raise SetupError(
                 f"{holders or 'A library'} holds CUDA 12 in this kernel, and MXNet needs CUDA 11: "
-                f"{clicks['restart']}, then run this cell before any import of it."
+                f"{host.restart}, then run this cell before any import of it."
             )
-        folder = install(build, clicks)
+        folder = install(build, host)
         sys.path.insert(0, str(folder / "packages"))
         if build == "gpu":
             os.environ["COURSE_CUDA_LIBRARIES"] = str(folder / "libraries")
@@ -63,11 +61,11 @@ def prepare(build: str, clicks: dict[str, str]) -> None:
             shutil.rmtree(folder)
         raise SetupError(
             f"MXNet 1.9.1 does not load in Python {platform.python_version()} ({type(error).__name__}: {error}): "
-            f"{clicks['restart']} and run this cell again; if it fails again, {clicks['python']}."
+            f"{host.restart} and run this cell again; if it fails again, {host.python}."
         ) from error
 
 
-def install(build: str, clicks: dict[str, str]) -> Path:
+def install(build: str, host: Host) -> Path:
     """The folder with MXNet's build "cpu" or "gpu" and d2l, made at the first call.
 
     Its `packages` belongs on `sys.path`, its `libraries` does not. It gets its name when it is
@@ -92,7 +90,7 @@ def install(build: str, clicks: dict[str, str]) -> Path:
             for part in home.glob("*.part"):
                 shutil.rmtree(part)
             if not folder.exists():
-                download(build, lock, folder, clicks)
+                download(build, lock, folder, host)
     except OSError as error:
         raise SetupError(
             f"MXNet cannot be installed in {home} ({error.strerror}): make the folder writable, "
@@ -101,18 +99,17 @@ def install(build: str, clicks: dict[str, str]) -> Path:
     return folder
 
 
-def download(build: str, lock: Path, folder: Path, clicks: dict[str, str]) -> None:
+def download(build: str, lock: Path, folder: Path, host: Host) -> None:
     """Make `folder` from the wheels that `lock` names, each checked against its hash. Raises `SetupError`."""
-    name, size = BUILDS[build]
     free = shutil.disk_usage(folder.parent).free
-    needs = f"MXNet {name} needs {size / 1e9:.1f} GB in {folder.parent}"
+    needs = f"{NAMES[build]} needs {BYTES[build] / 1e9:.1f} GB in {folder.parent}"
     no_space = f"{needs}, and {free / 1e9:.1f} GB are free: delete some files, then run this cell again."
-    if free < size:
+    if free < BYTES[build]:
         raise SetupError(no_space)
-    print(f"Installing MXNet {name}, once ...", end="\r", flush=True)
+    print(f"Installing {NAMES[build]}, once ...", end="\r", flush=True)
     part = folder.with_suffix(".part")
     (part / "temporary").mkdir(parents=True)
-    command = [sys.executable, "-m", "pip", "install", "--target", part / "packages", "--requirement", lock]
+    command = [sys.executable, "-m", "pip", "install", "--target", str(part / "packages"), "--requirement", str(lock)]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-compile"]
     pip = subprocess.run(
         [*command, "--quiet", "--retries", "1", "--timeout", "15"],
@@ -125,10 +122,15 @@ def download(build: str, lock: Path, folder: Path, clicks: dict[str, str]) -> No
         shutil.rmtree(part)
         if "No space left" in pip.stderr:
             raise SetupError(no_space)
-        said = pip.stderr.strip().splitlines() or ["pip did not say why"]
+        messages = pip.stderr.strip().splitlines() or ["pip did not say why"]
+        if messages[-1].endswith("No module named pip"):
+            raise SetupError(
+                f"{sys.executable} has no pip, which installs MXNet: "
+                f"run `{sys.executable} -m ensurepip` in a terminal, then this cell again."
+            )
         raise SetupError(
-            f"MXNet could not be downloaded ({said[-1].removeprefix('ERROR: ')}): "
-            f"{clicks['network']}, then run this cell again."
+            f"MXNet could not be downloaded ({messages[-1].removeprefix('ERROR: ')}): "
+            f"{host.network}, then run this cell again."
         )
     shutil.rmtree(part / "temporary")
     if build == "gpu":

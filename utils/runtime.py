@@ -1,55 +1,27 @@
 """Make the course run on this machine (first cell of every chapter)."""
 
 import json
-import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from IPython import display
 
-from utils import MXNET_CAME_FIRST
+from utils import CORES, MXNET_CAME_FIRST, QUICK, THREADS
+from utils.hosting import COLAB, KAGGLE, NO_GPU, find_gpu, find_host
 from utils.install import SetupError, prepare
 
-CHAPTERS = Path(__file__).parent.parent / "chapters"
+if TYPE_CHECKING:
+    from mxnet.context import Context
+
+# How long each chapter took when it was last executed, and where: written by `make notebooks`.
+CHAPTER_TIMES = Path(__file__).parent / "chapter_times.json"
 SEED = 1
 TRIED_PYTHONS = ("3.11", "3.12", "3.13")
-# MXNet's wheel for CUDA 11.2 holds machine code for compute capabilities 5.0 to 8.6, which 8.9 runs too, and
-# no intermediate code from which a driver could make any for a newer GPU.
-FIRST_CAPABILITY, FIRST_TOO_NEW = 5.0, 9.0
-NO_GPU = "There is no GPU here"
-build = None
-
-CLICKS = {
-    "Colab": {
-        "gpu": "choose Runtime > Change runtime type > T4 GPU",
-        "restart": "choose Runtime > Restart session",
-        "python": "choose an earlier one under Runtime > Change runtime type > Runtime version",
-        "network": "check the connection",
-    },
-    "Kaggle": {
-        "gpu": "choose Settings > Accelerator > GPU T4 x2",
-        "restart": "choose Run > Restart & clear cell outputs",
-        "python": "pin an earlier environment under Settings > Environment",
-        "network": "switch on Settings > Internet",
-    },
-    "Binder": {
-        "gpu": "open the chapter in Colab, for Binder has none",
-        "restart": "choose Kernel > Restart Kernel",
-        "python": "open the chapter with the Binder button of its page",
-        "network": "check the connection",
-    },
-    "A clone": {
-        "gpu": "open the chapter in Colab, or use a machine with an NVIDIA GPU and its driver",
-        "restart": "restart the kernel",
-        "python": "use `make lab`, which brings its own Python",
-        "network": "check the connection",
-    },
-}
+loaded_build = ""  # "cpu" or "gpu" once MXNet is imported
 
 
-def setup(chapter: str = "", device: str = ""):
+def setup(chapter: str = "", device: str = "") -> "Context":
     """Make MXNet run here, switch it to its NumPy interface, seed it, and return the device to compute on.
 
     `chapter` is the number of the calling notebook, such as "06". `device` may be "cpu" or "gpu";
@@ -57,63 +29,37 @@ def setup(chapter: str = "", device: str = ""):
     what that means. Calling it again is harmless and seeds again. Raises `SetupError`, one sentence
     with the next step.
     """
-    global build
+    global loaded_build
     host = find_host()
-    clicks = CLICKS[host]
     on_cpu = f"call setup({chapter!r}, 'cpu')"
     gpu, trouble = find_gpu() if device != "cpu" else ("", "")
     if device == "gpu" and not gpu:
-        raise SetupError(f"{trouble}: {clicks['gpu']}, or {on_cpu}.")
-    wanted = "gpu" if gpu else "cpu"
-    if MXNET_CAME_FIRST or build not in (None, wanted):
-        raise SetupError(f"MXNet was imported before this cell: {clicks['restart']}, then run this cell first.")
-    if build is None:
-        prepare(wanted, clicks)
-        build = wanted
+        raise SetupError(f"{trouble}: {host.gpu}, or {on_cpu}.")
+    build = "gpu" if gpu else "cpu"
+    if MXNET_CAME_FIRST or loaded_build not in ("", build):
+        raise SetupError(f"MXNet was imported before this cell: {host.restart}, then run this cell first.")
+    if not loaded_build:
+        prepare(build, host)
+        loaded_build = build
     import mxnet as mx
     from d2l import mxnet as d2l
 
     if gpu:
-        trouble = try_out(gpu, f"{clicks['restart']} and {on_cpu}")
+        trouble = try_out(gpu, f"{host.restart} and {on_cpu}")
     if device == "gpu" and trouble:
-        raise SetupError(f"{trouble}: {clicks['gpu']}, or {clicks['restart']} and {on_cpu}.")
+        raise SetupError(f"{trouble}: {host.gpu}, or {host.restart} and {on_cpu}.")
     mx.npx.set_np()
     mx.random.seed(SEED)
-    lines = [f"{host}, Python {platform.python_version()}, MXNet {mx.__version__}, {machine()}."]
-    lines.append(f"The course computes on {d2l.try_gpu()}{minutes(chapter)}.")
-    if trouble and (host in ("Colab", "Kaggle") or trouble != NO_GPU):
-        lines.append(f"{trouble}: for a GPU, {clicks['gpu']}.")
+    lines = [f"{host.name}, Python {platform.python_version()}, MXNet {mx.__version__}, {machine()}."]
+    lines.append(f"The course computes on {d2l.try_gpu()}{time_taken(chapter)}.")
+    if trouble and (host in (COLAB, KAGGLE) or trouble != NO_GPU):
+        lines.append(f"{trouble}: for a GPU, {host.gpu}.")
     if platform.python_version().rpartition(".")[0] not in TRIED_PYTHONS:
-        lines.append(f"Nobody has tried the course with this Python: if a cell fails, {clicks['python']}.")
-    if os.environ.get("COURSE_QUICK"):
+        lines.append(f"Nobody has tried the course with this Python: if a cell fails, {host.python}.")
+    if QUICK:
         lines.append("COURSE_QUICK is set, so training stops after a few steps.")
     print(*lines, sep="\n")
     return d2l.try_gpu()
-
-
-def find_host() -> str:
-    """Where this runs: "Colab", "Kaggle", "Binder" or "A clone"."""
-    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
-        return "Colab"
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
-        return "Kaggle"
-    return "Binder" if "BINDER_REPO_URL" in os.environ else "A clone"
-
-
-def find_gpu() -> tuple[str, str]:
-    """The name of the GPU that MXNet can drive, and why there is none; one of the two is empty."""
-    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()[0]
-        name, capability = answer.rsplit(",", 1)
-        capability = float(capability)
-    except FileNotFoundError:
-        return "", NO_GPU
-    except (subprocess.SubprocessError, OSError, ValueError, IndexError):
-        return "", "The driver's nvidia-smi finds no GPU that works"
-    if FIRST_CAPABILITY <= capability < FIRST_TOO_NEW:
-        return name, ""
-    return "", f"MXNet 1.9.1 has no code for this {name} (compute capability {capability})"
 
 
 def try_out(gpu: str, instead: str) -> str:
@@ -124,8 +70,8 @@ def try_out(gpu: str, instead: str) -> str:
     if not d2l.num_gpus():
         return f"The driver shows a {gpu}, but MXNet sees none"
     try:
-        right = (mx.nd.ones(1, ctx=d2l.try_gpu()) + 1).asscalar() == 2
-        problem = "" if right else "1 + 1 is not 2"
+        is_right = (mx.nd.ones(1, ctx=d2l.try_gpu()) + 1).asscalar() == 2
+        problem = "" if is_right else "1 + 1 is not 2"
     except mx.MXNetError as error:
         problem = str(error).strip().splitlines()[-1]
     if problem:
@@ -133,15 +79,15 @@ def try_out(gpu: str, instead: str) -> str:
     return ""
 
 
-def minutes(chapter: str) -> str:
-    """What the chapter's notebook says of the time that its cells took, as the end of a sentence."""
-    notebook = next(CHAPTERS.glob(f"{chapter}_*.ipynb"), None)
-    made = json.loads(notebook.read_text())["metadata"].get("course") if notebook else None
-    if not made:
+def time_taken(chapter: str) -> str:
+    """How long the cells of the chapter with this number took, as the end of a sentence; nothing for no chapter."""
+    execution = json.loads(CHAPTER_TIMES.read_text()).get(chapter)
+    if not execution:
         return ""
-    took = "under a minute" if made["seconds"] < 60 else f"about {made['seconds'] / 60:.0f} min"
-    where = "such a machine" if made["machine"] == machine() else made["machine"]
-    return f"; the cells below took {took} on {where}"
+    seconds = execution["seconds"]
+    duration = "under a minute" if seconds < 60 else f"about {seconds / 60:.0f} min"
+    where = "such a machine" if execution["machine"] == machine() else execution["machine"]
+    return f"; the cells below took {duration} on {where}"
 
 
 def processor() -> str:
@@ -154,12 +100,16 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """One line on the hardware that this process computes on."""
+    """One line on the hardware that this process computes on: cores, threads if they are not as many, and GPUs."""
     from d2l import mxnet as d2l
 
-    cores = os.environ["OMP_NUM_THREADS"]
-    gpus = d2l.num_gpus()
-    return f"{cores} cores of {processor()}, {f'{gpus} GPU' if gpus else 'no GPU'}"
+    cores = count(CORES, "core") if THREADS == CORES else f"{count(CORES, 'core')} ({count(THREADS, 'thread')})"
+    gpus = count(d2l.num_gpus(), "GPU") if d2l.num_gpus() else "no GPU"
+    return f"{cores} of {processor()}, {gpus}"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def glue(name: str, value: object) -> None:

@@ -1,7 +1,6 @@
 """Training with a progress bar, curves, a history and a learning-rate schedule (chapter 06)."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,12 +10,11 @@ from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, gluon, np, npx
 from tqdm import tqdm
 
+from utils import QUICK
 from utils.backward import backward
 from utils.data import Batches
 from utils.plots import Curves
 
-# Set COURSE_QUICK before the setup cell to see a whole chapter run in a short time: it learns too little to judge.
-QUICK = bool(os.environ.get("COURSE_QUICK"))
 QUICK_IMAGES = 1280
 STEPS_AHEAD = 2
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate", "bad_alloc", "larger than 2^31 elements", "ALLOC_FAILED")

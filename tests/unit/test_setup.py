@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tools.notebooks import from_source
 from tools.setup_cell import SETUP_MARK, repository_address, setup_cell
-from utils import install, runtime
+from tools.status import chapter_times
+from utils import CORES, hosting, install, runtime
 from utils.install import SetupError
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
-CLICKS = runtime.CLICKS["Colab"]
+COLAB = hosting.COLAB
 SENTENCE = re.compile(r"[^\n]+: [^\n]+\.")
 
 
@@ -43,6 +45,12 @@ def program(tmp_path, monkeypatch):
         return path
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(program):
+    """Hide this machine's GPU, for which `setup` would install 2.3 GB."""
+    program("nvidia-smi", "exit 9")
 
 
 @pytest.fixture
@@ -77,25 +85,25 @@ except SetupError as error:
 )
 def test_gpu_that_the_wheel_has_code_for_is_used(nvidia_smi, name, capability):
     nvidia_smi(f"{name}, {capability}")
-    assert runtime.find_gpu() == (name, "")
+    assert hosting.find_gpu() == (name, "")
 
 
 @pytest.mark.parametrize("name, capability", [("NVIDIA H100 PCIe", 9.0), ("NVIDIA B200", 10.0), ("Tesla K80", 3.7)])
 def test_gpu_that_the_wheel_has_no_code_for_is_named_and_not_used(nvidia_smi, name, capability):
     nvidia_smi(f"{name}, {capability}")
-    gpu, trouble = runtime.find_gpu()
+    gpu, trouble = hosting.find_gpu()
     assert gpu == "" and name in trouble and str(capability) in trouble
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'", "", 'echo "Field is not valid"; exit 2'])
 def test_driver_without_a_working_gpu_counts_as_no_gpu(program, script):
     program("nvidia-smi", script)
-    assert runtime.find_gpu() == ("", "The driver's nvidia-smi finds no GPU that works")
+    assert hosting.find_gpu() == ("", "The driver's nvidia-smi finds no GPU that works")
 
 
 def test_machine_without_a_driver_has_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert runtime.find_gpu() == ("", runtime.NO_GPU)
+    assert hosting.find_gpu() == ("", hosting.NO_GPU)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +111,9 @@ def test_machine_without_a_driver_has_no_gpu(monkeypatch, tmp_path):
     [("Colab", "COLAB_RELEASE_TAG"), ("Kaggle", "KAGGLE_KERNEL_RUN_TYPE"), ("Binder", "BINDER_REPO_URL")],
 )
 def test_host_is_known_by_what_it_sets(monkeypatch, host, variable):
-    assert runtime.find_host() == "A clone"
+    assert hosting.find_host().name == "A clone"
     monkeypatch.setenv(variable, "x")
-    assert runtime.find_host() == host
+    assert hosting.find_host().name == host
 
 
 def test_newer_gpu_falls_back_to_the_processor_and_says_so(nvidia_smi):
@@ -120,7 +128,46 @@ def test_newer_gpu_falls_back_to_the_processor_and_says_so(nvidia_smi):
 def test_setup_twice_says_the_same_and_gives_the_same_random_numbers():
     code = "from utils.runtime import setup\nsetup('06')\nfrom mxnet import np\nprint(np.random.uniform())\n"
     lines = in_a_new_kernel(2 * code).splitlines()
-    assert lines[:3] == lines[3:] and re.search(r"computes on .*; the cells below took .+ on ", lines[1])
+    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :] and re.search(
+        r"computes on .*; the cells below took .+ on ", lines[1]
+    )
+
+
+@pytest.mark.parametrize(
+    "setting, threads",
+    {"3": 3, "2,1": 2, "abc": CORES, "0": CORES, "": CORES, "-1": CORES, "99999999999999999999": CORES}.items(),
+)
+def test_number_of_threads_is_made_one_that_mxnet_understands(monkeypatch, setting, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    assert in_a_new_kernel("import os, utils; print(os.environ['OMP_NUM_THREADS'])") == f"{threads}\n"
+
+
+def test_process_that_may_use_one_core_takes_one_thread(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import utils; print(utils.THREADS)"
+    assert in_a_new_kernel(code) == "1\n"
+
+
+@pytest.mark.parametrize(
+    "cores, threads, start",
+    [(1, 1, "1 core of "), (4, 4, "4 cores of "), (4, 1, "4 cores (1 thread) of "), (1, 2, "1 core (2 threads) of ")],
+)
+def test_machine_is_described_by_its_cores_and_by_other_numbers_of_threads(monkeypatch, cores, threads, start):
+    monkeypatch.setattr(runtime, "CORES", cores)
+    monkeypatch.setattr(runtime, "THREADS", threads)
+    assert runtime.machine().startswith(start)
+
+
+@pytest.mark.parametrize(
+    "setting, quick", {"1": True, "yes": True, "": False, "0": False, "false": False, "False": False}.items()
+)
+def test_quick_run_is_asked_for_by_what_is_no_refusal(monkeypatch, setting, quick):
+    monkeypatch.setenv("COURSE_QUICK", setting)
+    assert in_a_new_kernel("import utils; print(utils.QUICK)") == f"{quick}\n"
+
+
+def test_times_that_setup_tells_are_those_of_the_notebooks():
+    assert runtime.CHAPTER_TIMES.read_text() == chapter_times(), "run `make notebooks`"
 
 
 def test_untried_python_is_told_and_used(monkeypatch, capsys):
@@ -162,7 +209,7 @@ def test_cuda_12_in_the_kernel_is_an_error_before_anything_is_installed(tmp_path
 def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch):
     monkeypatch.setattr(install, "NEEDED", ("tqdm", "no_such_package"))
     with pytest.raises(SetupError, match="lacks no_such_package: run `%pip install no_such_package`"):
-        install.prepare("cpu", CLICKS)
+        install.prepare("cpu", COLAB)
 
 
 def test_other_system_than_linux_on_x86_64_is_an_error(monkeypatch, home):
@@ -170,30 +217,30 @@ def test_other_system_than_linux_on_x86_64_is_an_error(monkeypatch, home):
     with pytest.raises(
         SetupError, match="needs Linux on x86-64, and this is Linux on arm64: open the chapter in Colab"
     ):
-        install.install("cpu", CLICKS)
+        install.install("cpu", COLAB)
 
 
 def test_build_is_installed_whole_and_once(home, pip):
     pip('mkdir -p "$5/mxnet"; echo "$@" >> "$5/calls"')
-    folder = install.install("cpu", CLICKS)
-    assert folder == install.install("cpu", CLICKS) and [path.name for path in folder.iterdir()] == ["packages"]
+    folder = install.install("cpu", COLAB)
+    assert folder == install.install("cpu", COLAB) and [path.name for path in folder.iterdir()] == ["packages"]
     (call,) = (folder / "packages" / "calls").read_text().splitlines()
     assert "--no-deps" in call and "--require-hashes" in call and call.endswith("--timeout 15")
 
 
 def test_cuda_libraries_stay_off_the_import_path(home, pip):
     pip('mkdir -p "$5/mxnet" "$5/nvidia/cublas"')
-    folder = install.install("gpu", CLICKS)
+    folder = install.install("gpu", COLAB)
     assert (folder / "libraries" / "cublas").exists() and not (folder / "packages" / "nvidia").exists()
 
 
 def test_half_finished_installation_is_removed_and_made_again(home, pip):
     pip('mkdir -p "$5/mxnet"; kill -9 $PPID')
-    code = f"import sys; sys.executable = {sys.executable!r}\nfrom utils import install, runtime\n"
-    in_a_new_kernel(code + "install.install('cpu', runtime.CLICKS['Colab'])")
+    code = f"import sys; sys.executable = {sys.executable!r}\nfrom utils import hosting, install\n"
+    in_a_new_kernel(code + "install.install('cpu', hosting.COLAB)")
     assert [path.suffix for path in home.iterdir() if path.is_dir()] == [".part"]
     pip('mkdir -p "$5/mxnet"')
-    folder = install.install("cpu", CLICKS)
+    folder = install.install("cpu", COLAB)
     assert {path.name for path in home.iterdir()} == {"lock", folder.name}
 
 
@@ -202,13 +249,14 @@ def test_half_finished_installation_is_removed_and_made_again(home, pip):
     {
         'echo "ERROR: No matching distribution" >&2; exit 1': r"could not be downloaded \(No matching .*\): check",
         "exit 1": r"could not be downloaded \(pip did not say why\): check",
+        'echo "python: No module named pip" >&2; exit 1': r"has no pip, which installs MXNet: run `.* -m ensurepip`",
         'echo "[Errno 28] No space left on device" >&2; exit 1': r"needs 0\.4 GB in .* are free: delete some files",
     }.items(),
 )
 def test_failed_installation_says_why_in_one_sentence_and_leaves_nothing(home, pip, script, sentence):
     pip(f'mkdir -p "$5/mxnet"; {script}')
     with pytest.raises(SetupError, match=sentence) as caught:
-        install.install("cpu", CLICKS)
+        install.install("cpu", COLAB)
     assert SENTENCE.fullmatch(str(caught.value)) and [path.name for path in home.iterdir()] == ["lock"]
 
 
@@ -216,14 +264,14 @@ def test_full_disk_is_found_before_anything_is_downloaded(home, monkeypatch, pip
     pip("exit 1")
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3.5e9}))
     with pytest.raises(SetupError, match=r"needs 6\.0 GB in .*, and 3\.5 GB are free: delete some files"):
-        install.install("gpu", CLICKS)
+        install.install("gpu", COLAB)
 
 
 def test_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(SetupError, match=r"cannot be installed in .*/file/densenet-course \(Not a directory\): make"):
-        install.install("cpu", CLICKS)
+        install.install("cpu", COLAB)
 
 
 def test_installation_that_does_not_load_is_removed_with_one_sentence(home, pip):
@@ -253,22 +301,118 @@ def test_notebook_asks_for_a_gpu_where_it_computes_on_one(source):
 
 def test_cell_that_readers_with_a_gpu_are_asked_to_run_works_on_the_processor():
     (cell,) = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "gpu.md").read_text(), re.DOTALL)
-    said = in_a_new_kernel("from utils.runtime import setup\nsetup('06')\n" + cell.replace("128", "8"))
-    assert re.search(r"^cpu\(0\): off by 0e\+00, [\d,]+ images a second$", said, re.MULTILINE), said
+    printed = in_a_new_kernel("from utils.runtime import setup\nsetup('06')\n" + cell.replace("128", "8"))
+    assert re.search(r"^cpu\(0\): off by 0e\+00, [\d,]+ images a second$", printed, re.MULTILINE), printed
 
 
-def test_failed_clone_is_one_sentence_and_leaves_no_course(tmp_path, monkeypatch):
+@pytest.fixture
+def notebook_folder(tmp_path, monkeypatch):
+    """An empty folder for a notebook; git finds a course of two files at the course's address."""
+    for file, content in {
+        "utils/runtime.py": "def setup(chapter):\n    print('course', chapter)\n",
+        "chapters/x": "",
+    }.items():
+        (tmp_path / "published" / file).parent.mkdir(parents=True)
+        (tmp_path / "published" / file).write_text(content)
+    git = ["git", "-C", tmp_path / "published", "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *arguments], check=True)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{tmp_path}/published.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", repository_address())
+    (tmp_path / "a" / "notebooks").mkdir(parents=True)
+    return tmp_path / "a" / "notebooks"
+
+
+def start_setup_cell(folder):
+    command = [sys.executable, "-c", setup_cell("06_training")]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_setup_cell(folder):
+    """The last line that the setup cell prints in `folder`: what `setup` prints, or the sentence of an error."""
+    return start_setup_cell(folder).communicate()[0].splitlines()[-1]
+
+
+def test_setup_cell_fetches_the_course_once(notebook_folder, program):
+    assert run_setup_cell(notebook_folder) == "course 06"
+    program("git", "exit 1")
+    assert run_setup_cell(notebook_folder) == run_setup_cell(notebook_folder / "course" / "chapters") == "course 06"
+
+
+def test_two_notebooks_may_fetch_the_course_at_once(notebook_folder, program):
+    started = notebook_folder.parent / "started"
+    started.mkdir()
+    # Each waits until both have begun.
+    wait = f'touch {started}/$$; while [ "$(ls {started} | wc -l)" -lt 2 ]; do sleep 0.01; done'
+    program("git", f'{wait}; exec {shutil.which("git")} "$@"')
+    notebooks = [start_setup_cell(notebook_folder) for _ in range(2)]
+    assert [notebook.communicate()[0] for notebook in notebooks] == ["course 06\n", "course 06\n"]
+    assert [path.name for path in notebook_folder.iterdir()] == ["course"]
+
+
+def test_missing_git_is_named_with_the_command_that_installs_it(notebook_folder, monkeypatch):
+    monkeypatch.setenv("PATH", str(notebook_folder))
+    assert run_setup_cell(notebook_folder).endswith(
+        "SetupError: The course is fetched with git, which is not installed here: install it "
+        "(Debian, Ubuntu: `sudo apt-get install git`), then run this cell again."
+    )
+
+
+DUBIOUS = """Cloning into 'x'...
+fatal: detected dubious ownership in repository at '/x/.git'
+To add an exception for this directory, call:
+
+\tgit config --global --add safe.directory /x/.git
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+"""
+
+
+@pytest.mark.parametrize(
+    "stderr, reason",
+    [
+        (
+            "Cloning into 'x'...\nfatal: could not create work tree dir 'x': Read-only file system\n",
+            "Read-only file system",
+        ),
+        (DUBIOUS, "detected dubious ownership in repository at '/x/.git'"),
+        ("fatal: unable to access 'https://x/': Could not resolve host: x", "Could not resolve host: x"),
+        ("", "git did not say why"),
+    ],
+)
+def test_what_git_says_is_quoted(notebook_folder, program, tmp_path, stderr, reason):
+    (tmp_path / "stderr").write_text(stderr)
+    program("git", f"cat {tmp_path}/stderr >&2; exit 128")
+    sentence = run_setup_cell(notebook_folder)
+    assert f"{reason}): mend that, then run this cell again." in sentence
+
+
+def test_failed_clone_is_one_sentence_and_leaves_no_course(notebook_folder, tmp_path):
+    shutil.rmtree(tmp_path / "published")
     notebook = new_notebook(cells=[new_code_cell(setup_cell("06_training"))])
     with pytest.raises(CellExecutionError):
-        NotebookClient(notebook).execute(cwd=str(tmp_path))
+        NotebookClient(notebook).execute(cwd=str(notebook_folder))
     (output,) = notebook.cells[0].outputs
-    assert output.traceback == [
-        f"{repository_address()} cannot be cloned: check the Internet connection, then run this cell again."
-    ]
-    assert not list(tmp_path.iterdir())
+    (sentence,) = output.traceback
+    assert sentence.startswith(f"{repository_address()} cannot be cloned (fatal: ") and SENTENCE.fullmatch(sentence)
+    assert not list(notebook_folder.iterdir())
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_something_else_with_the_name_of_the_course_is_told_and_left_alone(notebook_folder, make):
+    make(notebook_folder / "course")
+    assert run_setup_cell(notebook_folder).endswith(
+        f"SetupError: {notebook_folder}/course is not this course but has its name: rename it, then run this cell again."
+    )
+    assert [path.name for path in notebook_folder.iterdir()] == ["course"]
+
+
+def test_folder_utils_of_the_readers_own_beside_the_notebooks_is_not_taken_for_the_course(notebook_folder):
+    (notebook_folder.parent / "utils").mkdir()
+    assert run_setup_cell(notebook_folder) == "course 06"
 
 
 def test_device_is_chosen_in_one_place():
