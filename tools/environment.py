@@ -26,8 +26,19 @@ UV_WHEEL = "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f72
 # must not send the package elsewhere.
 PIP_SETTINGS = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
 PIP_SETTINGS.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
-OFFLINE = ("NewConnectionError", "ConnectTimeout", "Name or service not known", "Temporary failure", "dns error")
-OFFLINE += ("Connection refused", "Network is unreachable", "error sending request", "ProxyError", "tcp connect error")
+# What pip and uv print when no connection comes about.
+OFFLINE = (
+    "NewConnectionError",
+    "ConnectTimeout",
+    "ProxyError",
+    "Name or service not known",
+    "Temporary failure",
+    "Connection refused",
+    "Network is unreachable",
+    "dns error",
+    "tcp connect error",
+    "error sending request",
+)
 
 
 class EnvironmentProblem(Exception):
@@ -84,7 +95,9 @@ def find_uv() -> Path:
     program = UV_FOLDER / "bin" / "uv"
     if program.exists():
         return program
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], stdout=-3, stderr=-3).returncode:
+    if subprocess.run(
+        [sys.executable, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode:
         raise EnvironmentProblem(
             "This Python has no pip: install it (Debian, Ubuntu: sudo apt-get install python3-pip), "
             "then type the command again."
