@@ -404,9 +404,8 @@ def test_failed_clone_is_one_sentence_and_leaves_no_course(notebook_folder, tmp_
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 def test_something_else_with_the_name_of_the_course_is_told_and_left_alone(notebook_folder, make):
     make(notebook_folder / "course")
-    assert run_setup_cell(notebook_folder).endswith(
-        f"SetupError: {notebook_folder}/course is not this course but has its name: rename it, then run this cell again."
-    )
+    sentence = f"{notebook_folder}/course is not this course but has its name: rename it, then run this cell again."
+    assert run_setup_cell(notebook_folder).endswith(f"SetupError: {sentence}")
     assert [path.name for path in notebook_folder.iterdir()] == ["course"]
 
 
