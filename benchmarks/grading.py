@@ -27,7 +27,7 @@ def hand_in(notebook: nbformat.NotebookNode, folder: Path, number: int) -> dict[
     """The submissions of a class."""
     submissions = {}
     for student in range(number):
-        build.answers(notebook)[0].source += f"\n# {student}"
+        build.answer_cells(notebook)[0].source += f"\n# {student}"
         submissions[str(student)] = folder / f"{student}.ipynb"
         nbformat.write(notebook, submissions[str(student)])
     return submissions
@@ -36,13 +36,13 @@ def hand_in(notebook: nbformat.NotebookNode, folder: Path, number: int) -> dict[
 def main() -> None:
     npx.set_np()
     master = build.read(Path("assignments/01_blocks.md"))
-    key, solution = build.key(master, "benchmark"), build.with_solutions(master)
+    key, solution = build.make_key(master, "benchmark"), build.with_solutions(master)
     content = nbformat.writes(solution).encode()
     sides = {
         "import MXNet": lambda: subprocess.run([sys.executable, "-c", "import mxnet"], check=True),
         "grade a submission": lambda: grade.grade(content, key),
     }
-    taken = {name: [] for name in sides}
+    taken: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, work in sides.items():
             start = time.perf_counter()
@@ -53,7 +53,7 @@ def main() -> None:
     for name in sides:
         ratio = statistics.median(a / b for a, b in zip(taken[name], taken["import MXNet"], strict=True))
         print(f"| {name} | {statistics.median(taken[name]):.1f} | {ratio:.2f} |")
-    cores = os.cpu_count()
+    cores = os.cpu_count() or 1
     print(f"\n| submissions on {cores} cores | seconds a submission and core | memory of the grader |\n|---|---|---|")
     for number in CLASSES:
         with tempfile.TemporaryDirectory() as folder:

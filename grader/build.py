@@ -1,13 +1,13 @@
-"""Make the notebooks and the key of an assignment from its master: `make assignment NAME=01_blocks`.
+"""Make the notebooks and the key of an assignment from its master: `python -m grader build 01_blocks`.
 
 A master is a notebook in MyST with nbgrader's metadata. The student's notebook has neither what stands between
 `### BEGIN SOLUTION` and `### END SOLUTION` nor what stands between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS`.
-The cell of an answer begins with `# answer: NAME`, that of a free text with `<!-- answer: NAME -->`. A check follows
-each answer, and its hidden tests define
+The cell of an answer begins with `# answer: NAME`, that of a free text with `<!-- answer: NAME -->`. One check follows
+each answer, and its hidden tests, which may call `fingerprint` (`grader.fingerprint`), define
 
 - `inputs(random)`: lists of arguments, drawn with the secret seed;
 - `probe(*arguments)`: asks the student's code for an answer;
-- `expected(random)`, optional: the answers, drawn as `inputs` are. Without it they are those of the solution;
+- `expected(random)`, for a trained network alone: the answers, drawn as `inputs` are. Others are the solution's;
 - `shares`, optional: `{share of right answers: points}`. Without it all answers must be right;
 - `seconds`, optional: how long the probe may take, if not `STEP_SECONDS`.
 
@@ -16,23 +16,29 @@ The hidden tests of a free text are its rubric, lines such as `- 1 point: It giv
 """
 
 import json
+import os
 import random
 import re
 import secrets
 import sys
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import mxnet
 import nbformat
+from nbformat import NotebookNode
 
-from grader.fingerprint import answer_of
+from grader.fingerprint import fingerprint
 from grader.grade import NO_TEXT
 from grader.sandbox import STEP_SECONDS
+from grader.schema import KEY_VERSION, Cell, Criterion, Key, Question, Role, Text, Threshold
+from tools.files import write_whole
 from tools.setup_cell import SETUP_MARK, setup_cell
 
 SEED = Path(__file__).parent.parent / "assignments" / "seed"
+TARGET = Path("_build/assignments")
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION(\n|$)", re.DOTALL | re.MULTILINE)
 HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS(\n|$)", re.DOTALL | re.MULTILINE)
 MARKS = re.compile(r"^ *### (BEGIN|END) SOLUTION\n", re.MULTILINE)
@@ -45,56 +51,81 @@ NETWORK_TAG = "trained-network"
 
 
 class MasterError(Exception):
-    """A master that cannot be handed out: which cell, and what it lacks."""
+    """A master that cannot be handed out: which cell of which master, and what is wrong with it."""
+
+    def __init__(self, master: NotebookNode, cell: NotebookNode, problem: str) -> None:
+        super().__init__(f"{master.metadata.assignment}.md: the cell {name_of(cell)} {problem}.")
 
 
-def read(master: Path) -> nbformat.NotebookNode:
+def read(path: Path) -> NotebookNode:
     """The master as a notebook, its cells checked. Raises `MasterError`."""
-    notebook = jupytext.read(master)
-    notebook.nbformat_minor = 5
-    notebook.metadata = {
+    master = jupytext.read(path)
+    master.nbformat_minor = 5
+    master.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "assignment": master.stem,
+        "assignment": path.stem,
     }
-    for number, cell in enumerate(notebook.cells):
+    names = set()
+    for number, cell in enumerate(master.cells):
         cell.id = f"cell-{number}"
         if cell.source == SETUP_MARK:
             cell.source = setup_cell("")
-    for cell in checks(notebook) + texts(notebook):
-        name = cell.metadata.nbgrader.grade_id
-        if not HIDDEN.search(cell.source + "\n"):
-            raise MasterError(f"{master.name}: the cell {name} has no hidden tests.")
-    for cell in answers(notebook) + texts(notebook):
-        name = cell.metadata.nbgrader.grade_id
-        is_trained = NETWORK_TAG in cell.metadata.get("tags", [])
-        if not cell.source.startswith((f"# answer: {name}\n", f"<!-- answer: {name} -->\n")):
-            raise MasterError(f"{master.name}: the cell {name} does not begin with its name, `# answer: {name}`.")
-        if not is_trained and not SOLUTION.search(cell.source):
-            raise MasterError(f"{master.name}: the cell {name} has no solution.")
-    return notebook
+        if not role(cell):
+            continue
+        name = name_of(cell)
+        if name in names:
+            raise MasterError(master, cell, "has the name of a cell above it: give it another grade_id")
+        names.add(name)
+        if role(cell) in ("check", "text") and not HIDDEN.search(cell.source + "\n"):
+            raise MasterError(master, cell, "has no hidden tests")
+        if role(cell) in ("answer", "text"):
+            if not cell.source.startswith((f"# answer: {name}\n", f"<!-- answer: {name} -->\n")):
+                raise MasterError(master, cell, f"does not begin with its name, `# answer: {name}`")
+            if not is_trained(cell) and not SOLUTION.search(cell.source):
+                raise MasterError(master, cell, "has no solution")
+    return master
 
 
-def marked(notebook: nbformat.NotebookNode, grade: bool, solution: bool) -> list[nbformat.NotebookNode]:
-    marks = ((cell, cell.metadata.get("nbgrader", {})) for cell in notebook.cells)
-    return [cell for cell, mark in marks if mark and (mark.grade, mark.solution) == (grade, solution)]
+def role(cell: NotebookNode) -> Role:
+    """What a cell is for, by nbgrader's marks; empty if it has none.
+
+    A "given" cell is the teacher's and runs in the grader too, an "answer" is code that students write, a "check"
+    judges the answer before it, and a "text" is written by students and graded by hand.
+    """
+    mark = cell.metadata.get("nbgrader")
+    if not mark:
+        return ""
+    if mark.grade:
+        return "text" if mark.solution else "check"
+    return "answer" if mark.solution else "given"
 
 
-def answers(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+def answer_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells of code that students write."""
-    return marked(notebook, grade=False, solution=True)
+    return [cell for cell in notebook.cells if role(cell) == "answer"]
 
 
-def checks(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+def check_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells that check an answer."""
-    return marked(notebook, grade=True, solution=False)
+    return [cell for cell in notebook.cells if role(cell) == "check"]
 
 
-def texts(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+def text_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells of free text, which are graded by hand."""
-    return marked(notebook, grade=True, solution=True)
+    return [cell for cell in notebook.cells if role(cell) == "text"]
 
 
-def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def name_of(cell: NotebookNode) -> str:
+    """The name of a cell with nbgrader's marks."""
+    return cell.metadata.nbgrader.grade_id
+
+
+def is_trained(cell: NotebookNode) -> bool:
+    """Whether a cell's answer is the network in its output."""
+    return NETWORK_TAG in cell.metadata.get("tags", [])
+
+
+def for_students(notebook: NotebookNode) -> NotebookNode:
     """The notebook without solutions, which become errors, and without hidden tests."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
@@ -103,7 +134,7 @@ def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def with_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def with_solutions(notebook: NotebookNode) -> NotebookNode:
     """The notebook with solutions, without hidden tests."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
@@ -111,116 +142,157 @@ def with_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def hidden(cell: nbformat.NotebookNode) -> str:
-    """The hidden tests of a check or a free text."""
-    return HIDDEN.search(cell.source + "\n")[1]
+def hidden_tests(cell: NotebookNode) -> str:
+    """The hidden tests of a check or a free text that `read` has checked."""
+    tests = HIDDEN.search(cell.source + "\n")
+    assert tests
+    return tests[1]
 
 
-def key(notebook: nbformat.NotebookNode, seed: str) -> dict:
+def make_key(master: NotebookNode, seed: str) -> Key:
     """What the grader needs: the cells to run, the questions with probes and answers, the free texts with rubrics.
 
-    Runs the solution. Raises `MasterError` if a check fails on it, if a rubric does not add up, or if an answer is not
-    made of lists, strings, integers and floats, for what else there is, True above all, is too easily guessed.
+    Runs the solution. Raises `MasterError` if a check fails on it or has no answer of its own, if a rubric does not add
+    up, or if an answer is not made of lists, strings, integers and floats, for what else there is, True above all, is
+    too easily guessed.
     """
-    space, cells, questions = {"answer_of": answer_of}, [], []
-    solved = {cell.id: cell.source for cell in with_solutions(notebook).cells}
-    for place, cell in enumerate(notebook.cells):
-        mark = cell.metadata.get("nbgrader", {})
-        if not mark or cell.cell_type != "code":
+    key: Key = {
+        "version": KEY_VERSION,
+        "assignment": master.metadata.assignment,
+        "cells": [],
+        "questions": [],
+        "texts": [make_text(master, cell) for cell in text_cells(master)],
+    }
+    names: dict[str, Any] = {}
+    answer = None  # the answer that no check has followed yet
+    for cell, solved in zip(master.cells, with_solutions(master).cells, strict=True):
+        if role(cell) in ("", "text"):
             continue
-        if is_trained := NETWORK_TAG in cell.metadata.get("tags", []):
-            cells.append({"name": mark.grade_id, "trained": True})
-        else:
+        if not is_trained(cell):
             try:
-                exec(solved[cell.id], space)
+                exec(solved.source, names)
             except Exception as error:
-                raise MasterError(f"{mark.grade_id} fails on the solution: {error!r}.") from error
-            if not mark.grade:
-                cells.append({"name": mark.grade_id} | ({} if mark.solution else {"source": solved[cell.id]}))
-        if mark.solution:
-            name, asked, by_solution = mark.grade_id, task(notebook, place), not is_trained
-        if mark.grade:
-            question = {"name": name, "points": mark.points, "asked": asked}
-            questions.append(question | probed(cell, space, f"{seed} {name}", by_solution))
+                raise MasterError(master, cell, f"fails on the solution: {error!r}") from error
+        if role(cell) == "check":
+            if answer is None:
+                raise MasterError(master, cell, "follows no answer of its own: put one check after each answer")
+            key["questions"].append(make_question(master, answer, cell, names, seed))
+            answer = None
+        else:
+            key["cells"].append(make_cell(cell, solved.source))
+            if role(cell) == "answer":
+                answer = cell
+    return key
+
+
+def make_cell(cell: NotebookNode, source: str) -> Cell:
+    """A cell that students' code needs; `source` runs if the cell is the teacher's."""
+    if is_trained(cell):
+        return {"name": name_of(cell), "trained": True}
+    if role(cell) == "answer":
+        return {"name": name_of(cell)}
+    return {"name": name_of(cell), "source": source}
+
+
+def make_question(
+    master: NotebookNode, answer: NotebookNode, check: NotebookNode, names: dict[str, Any], seed: str
+) -> Question:
+    """The question of an answer, from the hidden tests of its check; `names` are those that the solution defined."""
+    probe = hidden_tests(check)
+    test_names = dict(names, fingerprint=fingerprint)
+    question_seed = f"{seed} {name_of(answer)}"
+    try:
+        exec(probe, test_names)
+        inputs = test_names["inputs"](random.Random(question_seed))
+        if is_trained(answer):
+            expected = test_names["expected"](random.Random(question_seed))
+        else:
+            expected = [test_names["probe"](*arguments) for arguments in inputs]
+    except Exception as error:
+        raise MasterError(master, check, f"has hidden tests that stop with {error!r}") from error
+    if not is_plain([inputs, expected]):
+        raise MasterError(master, check, "takes or gives something other than lists, texts and numbers in its probe")
+    shares: list[Threshold] = []
+    for share, points in test_names.get("shares", {}).items():
+        shares.append({"share": share, "points": points})
     return {
-        "assignment": notebook.metadata.assignment,
-        "cells": cells,
-        "questions": questions,
-        "texts": [rubric(cell, task(notebook, notebook.cells.index(cell))) for cell in texts(notebook)],
+        "name": name_of(answer),
+        "points": check.metadata.nbgrader.points,
+        "task": task_above(master, answer),
+        "probe": probe,
+        "inputs": inputs,
+        "expected": expected,
+        "shares": shares,
+        "seconds": test_names.get("seconds", STEP_SECONDS),
     }
 
 
-def task(notebook: nbformat.NotebookNode, place: int) -> str:
+def make_text(master: NotebookNode, cell: NotebookNode) -> Text:
+    """A free text with the criteria by which it is graded. Raises `MasterError` if their points do not add up."""
+    points = cell.metadata.nbgrader.points
+    rubric: list[Criterion] = []
+    for most, criterion in CRITERION.findall(hidden_tests(cell)):
+        rubric.append({"text": criterion, "points": int(most)})
+    if sum(criterion["points"] for criterion in rubric) != points:
+        raise MasterError(master, cell, f"has a rubric whose points do not add up to {points}")
+    return {"name": name_of(cell), "points": points, "task": task_above(master, cell), "rubric": rubric}
+
+
+def task_above(master: NotebookNode, cell: NotebookNode) -> str:
     """The text above a cell, from the last heading on."""
-    above = []
-    for cell in reversed(notebook.cells[:place]):
-        if cell.cell_type == "markdown":
-            above.insert(0, cell.source)
-            if cell.source.startswith("#"):
+    texts: list[str] = []
+    for above in reversed(master.cells[: master.cells.index(cell)]):
+        if above.cell_type == "markdown":
+            texts.insert(0, above.source)
+            if above.source.startswith("#"):
                 break
-    return "\n\n".join(above)
-
-
-def probed(check: nbformat.NotebookNode, space: dict, seed: str, by_solution: bool) -> dict:
-    """The probe of a check, with what it is asked and what it should answer."""
-    name = check.metadata.nbgrader.grade_id
-    asked = dict(space)
-    exec(hidden(check), asked)
-    inputs = asked["inputs"](random.Random(seed))
-    if by_solution:
-        expected = [asked["probe"](*arguments) for arguments in inputs]
-    else:
-        expected = asked["expected"](random.Random(seed))
-    if not is_plain([inputs, expected]):
-        raise MasterError(f"{name}: a probe takes or gives something other than lists, strings and numbers.")
-    shares = [[share, points] for share, points in asked.get("shares", {}).items()]
-    found = {"probe": hidden(check), "inputs": inputs, "expected": expected, "shares": shares}
-    return found | {"seconds": asked.get("seconds", STEP_SECONDS)}
-
-
-def rubric(cell: nbformat.NotebookNode, asked: str) -> dict:
-    """A free text with the criteria by which it is graded."""
-    name, points = cell.metadata.nbgrader.grade_id, cell.metadata.nbgrader.points
-    criteria = [[text, int(most)] for most, text in CRITERION.findall(hidden(cell))]
-    if sum(most for _, most in criteria) != points:
-        raise MasterError(f"{name}: the points of its rubric do not add up to {points}.")
-    return {"name": name, "points": points, "asked": asked, "rubric": criteria}
+    return "\n\n".join(texts)
 
 
 def is_plain(value: object) -> bool:
+    """Whether a value is made of lists, texts, integers and floats alone."""
     if type(value) is list:
         return all(map(is_plain, value))
     return type(value) in (str, int, float)
 
 
-def seed() -> str:
-    """The secret from which the probes are made: a file that is not committed, written at the first call."""
-    if not SEED.exists():
-        SEED.touch(mode=0o600)
-        SEED.write_text(secrets.token_hex(16))
+def read_seed() -> str:
+    """The secret from which the questions are drawn: a file that is not committed, written at the first call."""
+    if not SEED.exists() or not SEED.read_text().strip():
+        write_secret(SEED, secrets.token_hex(16))
     return SEED.read_text().strip()
 
 
-def main(masters: str, name: str = "") -> None:
-    master = Path(masters) / f"{name}.md"
-    if not master.exists():
-        known = ", ".join(sorted(path.stem for path in Path(masters).glob("*.md"))) or "none"
-        sys.exit(f"There is no {master}: choose an assignment with NAME= ({known}), or their folder with ASSIGNMENTS=.")
+def write_secret(path: Path, content: str) -> None:
+    """Write a file, whole or not at all, that nobody but its owner may read at any moment."""
+    mask = os.umask(0o077)
+    try:
+        write_whole(path, content)
+    finally:
+        os.umask(mask)
+
+
+def build(name: str, masters: Path) -> None:
+    """Write the notebooks and the key of the assignment into a folder of its name in `TARGET`.
+
+    Raises `SystemExit` if the folder has no such master, or one that cannot be handed out.
+    """
+    known = sorted(path.stem for path in masters.glob("*.md"))
+    if name not in known:
+        sys.exit(
+            f"There is no assignment {name!r} in {masters}: choose a NAME ({', '.join(known) or 'none'}), "
+            "or another folder with --masters (for `make assignment`: NAME= and ASSIGNMENTS=)."
+        )
     mxnet.npx.set_np()
     try:
-        notebook = read(master)
-        made = key(notebook, seed())
+        master = read(masters / f"{name}.md")
+        key = make_key(master, read_seed())
     except MasterError as error:
         sys.exit(str(error))
-    folder = Path("_build/assignments") / name
+    folder = TARGET / name
     folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(for_students(notebook), folder / f"{name}.ipynb")
-    nbformat.write(with_solutions(notebook), folder / f"{name}_solution.ipynb")
-    (folder / "key.json").touch(mode=0o600)
-    (folder / "key.json").write_text(json.dumps(made, indent=1))
-    points = sum(question["points"] for question in made["questions"] + made["texts"])
+    write_whole(folder / f"{name}.ipynb", nbformat.writes(for_students(master)) + "\n")
+    write_whole(folder / f"{name}_solution.ipynb", nbformat.writes(with_solutions(master)) + "\n")
+    write_secret(folder / "key.json", json.dumps(key, indent=1))
+    points = sum(question["points"] for question in key["questions"]) + sum(text["points"] for text in key["texts"])
     print(f"{folder}: {name}.ipynb for students, {name}_solution.ipynb and key.json for you; {points} points.")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

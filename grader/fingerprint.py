@@ -9,11 +9,11 @@ from mxnet.gluon import Block
 NUM_VALUES = 16
 
 
-def answer_of(block: Block, shape: tuple[int, ...], seed: int) -> list:
+def fingerprint(block: Block, shape: tuple[int, ...], seed: int) -> list[list]:
     """The shape of the block's output and some of its values, with weights that only the seed and the shapes decide.
 
     The input, `(batch, channel, height, width)` = `shape`, is drawn from the seed as well. So two
-    blocks that compute the same give the same answer, whatever their layers are called.
+    blocks that compute the same have the same fingerprint, whatever their layers are called.
     """
     X = np.array(numpy.random.RandomState(seed).normal(size=shape).astype("float32"))
     block.initialize()

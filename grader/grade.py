@@ -1,9 +1,8 @@
-"""Grade submissions of an assignment: `python -m grader.grade KEY SUBMISSIONS... --out FOLDER`.
+"""Grade submissions of an assignment: `python -m grader grade KEY SUBMISSIONS... --out FOLDER`.
 
 Students' code answers probes in a sandbox. This process, the only one that has the expected answers, compares.
 """
 
-import argparse
 import builtins
 import hashlib
 import json
@@ -13,16 +12,29 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from tqdm import tqdm
 
 from grader import report, sandbox
+from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
+from tools.files import write_whole
 
 NOTEBOOK_BYTES = 10 * 2**20
 ANSWER = re.compile(r"\s*(?:#|<!--) answer: (\w+)(?: *-->)?[ \t]*(?:\n|$)")
-HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')  # by network.hand_in
+HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')  # by trained_network.hand_in
 NO_TEXT = "*Write your answer here.*"
 NOT_A_NOTEBOOK = "This is not a Jupyter notebook."
+# What the remarks call the kinds of answers.
+KINDS = {
+    int: "a whole number",
+    float: "a number with a point",
+    str: "a text",
+    bool: "True or False",
+    list: "a list",
+    type(None): "None",
+}
 
 
 class SubmissionError(Exception):
@@ -37,124 +49,155 @@ def read(submission: Path) -> bytes:
     return submission.read_bytes()
 
 
-def answers(content: bytes, key: dict) -> dict[str, str]:
-    """What a notebook answers, by the name in a cell's first line or metadata; of several cells, the first counts.
+def submitted_sources(content: bytes, key: Key) -> dict[str, str]:
+    """The source of each named cell of a notebook; of several cells with one name, the first counts.
 
-    Raises `SubmissionError` if it is not a notebook.
+    The name stands in a cell's first line or in nbgrader's metadata. The source of a trained network is a line that
+    gives its name to what the cell's output holds. Raises `SubmissionError` if the bytes are not a notebook.
     """
     trained = {cell["name"] for cell in key["cells"] if cell.get("trained")}
-    found = {}
+    sources: dict[str, str] = {}
     try:
         for cell in json.loads(content.decode())["cells"]:
             source = "".join(cell["source"])
-            first = ANSWER.match(source)
-            name = first[1] if first else cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+            first_line = ANSWER.match(source)
+            if first_line:
+                name = first_line[1]
+                if cell["cell_type"] == "markdown":
+                    source = source[first_line.end() :]
+            else:
+                name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
             if name in trained:
-                htmls = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
-                networks = HANDED_IN.findall("".join(htmls))
-                if networks:
-                    found.setdefault(name, f"{name} = {networks[-1]!r}")
+                if network := handed_in_network(cell):
+                    sources.setdefault(name, f"{name} = {network!r}")
             elif name:
-                found.setdefault(name, source[first.end() :] if first and cell["cell_type"] == "markdown" else source)
+                sources.setdefault(name, source)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SubmissionError(NOT_A_NOTEBOOK) from error
-    return found
+    return sources
 
 
-def grade(content: bytes, key: dict, slot: int = 0, safe: bool = True) -> dict:
-    """The verdict on each question, `{"points", "remark"}`, the free texts, and the code of a submitted notebook."""
-    given = answers(content, key)
-    steps = [{"source": cell.get("source") or given.get(cell["name"], "")} for cell in key["cells"]]
-    asked = [{part: question[part] for part in ("probe", "inputs", "seconds")} for question in key["questions"]]
-    messages, failures = sandbox.answers_of(steps + asked, slot, safe)
-    cells = [cell["name"] for cell in key["cells"]]
+def handed_in_network(cell: dict[str, Any]) -> str:
+    """The last network that `hand_in` put into a cell's output, in base 64; empty if there is none."""
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
+    networks = HANDED_IN.findall("".join(pages))
+    return networks[-1] if networks else ""
+
+
+def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
+    """Grade a submitted notebook; free texts get no verdict here.
+
+    `slot` and `safe` are those of `sandbox.command`. Raises `SubmissionError` if the bytes are not a notebook.
+    """
+    sources = submitted_sources(content, key)
+    steps: list[Step] = []
+    for cell in key["cells"]:
+        steps.append({"source": cell.get("source", sources.get(cell["name"], ""))})
+    for question in key["questions"]:
+        # What is expected stays here.
+        steps.append({"probe": question["probe"], "inputs": question["inputs"], "seconds": question["seconds"]})
+    outcomes = sandbox.run_steps(steps, slot, safe)
+    num_cells = len(key["cells"])
+    cell_outcomes = {cell["name"]: outcome for cell, outcome in zip(key["cells"], outcomes[:num_cells], strict=True)}
     verdicts = {}
-    for number, question in enumerate(key["questions"], len(steps)):
-        name, message = question["name"], messages.get(number)
-        if not message or message[0] == "error":  # what went wrong first says most
-            number = min(
-                (step for step in (cells.index(name), number) if step in {*messages, *failures}), default=number
-            )
-        verdicts[name] = verdict(question, messages.get(number), failures.get(number))
-        if name not in given:
-            verdicts[name] = nothing(f"Nothing was handed in as {name}.")
-    texts = {text["name"]: given.get(text["name"], "").replace(NO_TEXT, "").strip() for text in key["texts"]}
-    code = [given[cell["name"]] for cell in key["cells"] if cell["name"] in given and not cell.get("trained")]
+    for question, outcome in zip(key["questions"], outcomes[num_cells:], strict=True):
+        name = question["name"]
+        if outcome.answers is None and (cell_outcomes[name].error or cell_outcomes[name].failure):
+            outcome = cell_outcomes[name]  # what went wrong first says most
+        if name in sources:
+            verdicts[name] = verdict(question, outcome)
+        else:
+            verdicts[name] = no_points(f"Nothing was handed in as {name}.")
+    texts = {text["name"]: sources.get(text["name"], "").replace(NO_TEXT, "").strip() for text in key["texts"]}
+    code = [sources[cell["name"]] for cell in key["cells"] if cell["name"] in sources and not cell.get("trained")]
     return {"verdicts": verdicts, "texts": texts, "code": "\n\n".join(code)}
 
 
-def nothing(remark: str) -> dict:
+def no_points(remark: str) -> Verdict:
+    """The verdict on what is worth nothing."""
     return {"points": 0, "remark": remark}
 
 
-def verdict(question: dict, message: list | None, failure: str | None) -> dict:
+def verdict(question: Question, outcome: Outcome) -> Verdict:
     """The points for what came back from the sandbox, and a remark that gives no hidden number away."""
-    if failure or not message:
-        return nothing(failure or "No answer came back.")
-    if message[0] == "error":
+    if outcome.failure:
+        return no_points(outcome.failure)
+    if outcome.error:
         # A name that a student made up could carry what was asked out of the sandbox.
-        name = message[2] if hasattr(builtins, message[2]) else "an error"
-        return nothing(f"The code stopped with {name}.")
-    came, expected = message[2], question["expected"]
-    if question["shares"]:  # one probe, whose answers count one by one
-        came, expected = came[0] if came and isinstance(came[0], list) else [], expected[0]
-    pairs = list(zip(came, expected, strict=False))
-    right, of = sum(is_same(*pair) for pair in pairs), len(expected)
+        error = outcome.error if hasattr(builtins, outcome.error) else "an error"
+        return no_points(f"The code stopped with {error}.")
+    if outcome.answers is None:
+        return no_points("No answer came back.")
     if question["shares"]:
-        reached = [points for share, points in question["shares"] if right / of >= share]
-        return {"points": max(reached, default=0), "remark": f"{right / of:.1%} of {of:,} answers were right."}
-    if right == of:
+        return verdict_by_share(question, outcome.answers)
+    expected = question["expected"]
+    pairs = list(zip(outcome.answers, expected, strict=False))
+    num_right = sum(is_same(*pair) for pair in pairs)
+    if num_right == len(expected):
         return {"points": question["points"], "remark": "Right."}
-    differences = filter(None, (difference(*pair) for pair in pairs))
-    return nothing(f"{right} of {of} answers were right. {next(differences, '')}".rstrip())
+    remark = f"{num_right} of {len(expected)} answers were right."
+    for answer, right_answer in pairs:
+        if wrong_kind := difference(answer, right_answer):
+            return no_points(f"{remark} {wrong_kind}")
+    return no_points(remark)
 
 
-def is_same(answer: object, expected: object) -> bool:
+def verdict_by_share(question: Question, answers: list) -> Verdict:
+    """The verdict on a question with `shares`: one probe, whose answers count one by one."""
+    (expected,) = question["expected"]
+    assert isinstance(expected, list)
+    labels = answers[0] if answers and isinstance(answers[0], list) else []
+    share = sum(map(is_same, labels, expected)) / len(expected)
+    reached = [threshold["points"] for threshold in question["shares"] if share >= threshold["share"]]
+    return {"points": max(reached, default=0), "remark": f"{share:.1%} of {len(expected):,} answers were right."}
+
+
+def is_same(answer: object, expected: Plain) -> bool:
     """Whether an answer is the expected one: of the same types, and floats within 0.1 percent or 0.0001."""
     if type(answer) is not type(expected):
         return False
     if isinstance(expected, list):
+        assert isinstance(answer, list)
         return len(answer) == len(expected) and all(map(is_same, answer, expected))
     if isinstance(expected, float):
+        assert isinstance(answer, float)
         return abs(answer - expected) <= max(1e-4, 1e-3 * abs(expected))
     return answer == expected
 
 
-def difference(answer: object, expected: object) -> str:
+def difference(answer: object, expected: Plain) -> str:
     """What is wrong with the kind of an answer, in a sentence that says nothing of its value; empty if nothing is."""
-    words = {
-        int: "a whole number",
-        float: "a number with a point",
-        str: "a text",
-        bool: "True or False",
-        list: "a list",
-    }
     if type(answer) is not type(expected):
-        came = words.get(type(answer), "None" if answer is None else "something else")
-        return f"One was {came}, where {words[type(expected)]} was asked for."
-    return "One was a list of the wrong length." if isinstance(expected, list) and len(answer) != len(expected) else ""
+        return f"One was {KINDS.get(type(answer), 'something else')}, where {KINDS[type(expected)]} was asked for."
+    if isinstance(answer, list) and isinstance(expected, list) and len(answer) != len(expected):
+        return "One was a list of the wrong length."
+    return ""
 
 
-def grade_all(submissions: dict[str, Path], key_text: str, folder: Path, safe: bool = True) -> Iterator[tuple]:
+def grade_all(
+    submissions: dict[str, Path], key_text: str, folder: Path, safe: bool = True
+) -> Iterator[tuple[str, Result]]:
     """The name and the result of each submission, several at a time; what was graded before is read from `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = json.loads(key_text)
-    slots = list(range(os.cpu_count()))
+    key: Key = json.loads(key_text)
+    slots = list(range(os.cpu_count() or 1))
+    writing = Lock()  # two submissions with the same content have one file
 
-    def grade_one(submission: Path) -> dict:
+    def grade_one(submission: Path) -> Result:
         slot = slots.pop()
         try:
             content = read(submission)
             stored = folder / f"{hashlib.sha256(key_text.encode() + content).hexdigest()}.json"
             if not stored.exists():
-                report.write_whole(stored, json.dumps(grade(content, key, slot, safe)))
+                result = grade(content, key, slot, safe)
+                with writing:
+                    write_whole(stored, json.dumps(result))
             return json.loads(stored.read_text())
         except SubmissionError as error:
             return ungraded(key, str(error))
         except Exception as error:  # one submission must not stop the others
-            return ungraded(
-                key, f"This could not be graded ({type(error).__name__}: {error}): it needs a look by hand."
-            )
+            reason = f"{type(error).__name__}: {error}"
+            return ungraded(key, f"This could not be graded ({reason}): it needs a look by hand.")
         finally:
             slots.append(slot)
 
@@ -163,8 +206,9 @@ def grade_all(submissions: dict[str, Path], key_text: str, folder: Path, safe: b
         yield from zip(submissions, tqdm(results, total=len(submissions), unit=" submissions"), strict=True)
 
 
-def ungraded(key: dict, remark: str) -> dict:
-    verdicts = {question["name"]: nothing(remark) for question in key["questions"]}
+def ungraded(key: Key, remark: str) -> Result:
+    """The result of a submission of which nothing can be graded."""
+    verdicts = {question["name"]: no_points(remark) for question in key["questions"]}
     return {"verdicts": verdicts, "texts": {text["name"]: "" for text in key["texts"]}, "code": ""}
 
 
@@ -173,42 +217,46 @@ def find(paths: list[Path], assignment: str) -> dict[str, Path]:
 
     A folder stands for all notebooks in it. Raises `SystemExit` if nothing tells them apart.
     """
-    submissions = []
+    submissions: list[Path] = []
     for path in paths:
-        inside = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
-        submissions += [file for file in inside if ".ipynb_checkpoints" not in file.parts]
+        files = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+        submissions += [file for file in files if ".ipynb_checkpoints" not in file.parts]
     if not submissions:
         sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
-    paths_upwards = ([submission.stem, *(folder.name for folder in submission.parents)] for submission in submissions)
-    for names in zip(*paths_upwards, strict=False):
-        if len({name.lower() for name in names}) == len(names) and names != (assignment,) and all(names):
+    # For each file its own name, then that of its folder, then that of the folder around it, and so on.
+    names_upwards = [[file.stem, *(folder.name for folder in file.parents)] for file in submissions]
+    for names in zip(*names_upwards, strict=False):
+        is_unique = len({name.lower() for name in names}) == len(names)
+        if is_unique and all(names) and names != (assignment,):
             return dict(zip(names, submissions, strict=True))
     sys.exit(
         "Neither file names nor folder names tell the submissions apart: give each student one file or one folder."
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m grader.grade", description="Grade an assignment.")
-    parser.add_argument("key", type=Path, help="key.json, as `make assignment` wrote it")
-    parser.add_argument("submissions", type=Path, nargs="+", help="notebooks, or folders of notebooks")
-    parser.add_argument("--out", type=Path, required=True, help="folder for grades.csv, pages, summary and rubric.csv")
-    parser.add_argument("--roster", type=Path, help="CSV from Canvas or Moodle, to be filled with points as lms.csv")
-    parser.add_argument("--unsafe-no-sandbox", action="store_true", help="let students' code use network and files")
-    given = parser.parse_args()
-    safe = not given.unsafe_no_sandbox
+def read_key(path: Path) -> str:
+    """The text of a key. Raises `SystemExit` if the file is none, or one of another version of the grader."""
     try:
-        key_text = given.key.read_text()
-        key = json.loads(key_text)
+        text = path.read_text()
+        key = json.loads(text)
     except (OSError, ValueError) as error:
-        sys.exit(f"{given.key} is not a key ({error}): make one with `make assignment`.")
-    submissions = find(given.submissions, key["assignment"])
+        sys.exit(f"{path} is not a key ({error}): make one with `make assignment`.")
+    if not isinstance(key, dict) or key.get("version") != KEY_VERSION:
+        sys.exit(f"{path} is not a key of this version of the grader: make it anew with `make assignment`.")
+    return text
+
+
+def grade_class(key_path: Path, paths: list[Path], out: Path, roster: Path | None = None, safe: bool = True) -> None:
+    """Grade the submissions in `paths` and write the reports into the folder `out`.
+
+    With `safe` false, students' code runs without a sandbox. Raises `SystemExit` if the key, the submissions, the
+    sandbox or a table that is to be filled in is not what it has to be.
+    """
+    key_text = read_key(key_path)
+    key: Key = json.loads(key_text)
+    submissions = find(paths, key["assignment"])
     sandbox.check(safe)
     if not safe:
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
-    results = dict(grade_all(submissions, key_text, given.out / "graded", safe))
-    report.write(given.out, key, results, given.roster)
-
-
-if __name__ == "__main__":
-    main()
+    results = dict(grade_all(submissions, key_text, out / "graded", safe))
+    report.write(out, key, results, roster)

@@ -4,17 +4,18 @@ import base64
 import csv
 import html
 import io
-import os
 import re
 import statistics
 import sys
 from collections import Counter
 from pathlib import Path
-from threading import get_ident
 
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from grader.schema import Key, Question, Result, Text, Verdict
+from tools.files import write_whole
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
@@ -29,22 +30,25 @@ img { max-width: 100%; background: white; }
 th, td { padding-right: 1rem; text-align: left; vertical-align: top; }"""
 
 
-def write(folder: Path, key: dict, results: dict[str, dict], roster: Path | None) -> None:
-    """Write all reports on `results`, by student, into `folder`; points that its rubric.csv has are taken over."""
-    questions = key["questions"] + key["texts"]
+def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | None) -> None:
+    """Write all reports on `results`, by student, into `folder`; points that its rubric.csv has are taken over.
+
+    Raises `SystemExit` if rubric.csv or the roster is not what it has to be.
+    """
+    questions: list[Question | Text] = [*key["questions"], *key["texts"]]
     rubric = merged_rubric(folder / "rubric.csv", key["texts"], results) if key["texts"] else {}
     for student, result in results.items():
-        for name in (text["name"] for text in key["texts"]):
-            result["verdicts"][name] = by_hand(rubric.get((name, student), []))
+        for text in key["texts"]:
+            result["verdicts"][text["name"]] = verdict_by_hand(rubric.get((text["name"], student), []))
     totals = {student: total(result) for student, result in results.items()}
-    lines = [["student", *(question["name"] for question in questions), "points"]]
+    table = [["student", *(question["name"] for question in questions), "points"]]
     for student, result in results.items():
         points = [result["verdicts"][question["name"]]["points"] for question in questions]
-        lines.append([inert(student), *("" if given is None else given for given in (*points, totals[student]))])
-        write_whole(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
-        write_whole(folder / "code" / f"{student}.py", result["code"])
-    write_csv(folder / "grades.csv", lines)
-    write_whole(folder / "summary.html", summary(key["assignment"], questions, results, totals))
+        table.append([inert(student), *map(as_cell, points), as_cell(totals[student])])
+        write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
+        write_text(folder / "code" / f"{student}.py", result["code"])
+    write_csv(folder / "grades.csv", table)
+    write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if waiting := sum(points is None for points in totals.values()):
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
@@ -52,80 +56,113 @@ def write(folder: Path, key: dict, results: dict[str, dict], roster: Path | None
         fill(roster, folder / "lms.csv", key["assignment"], totals)
 
 
-def total(result: dict) -> float | None:
+def as_cell(points: float | None) -> str:
+    """Points in a table, where those that are still to be given are an empty cell."""
+    return "" if points is None else f"{points:g}"
+
+
+def total(result: Result) -> float | None:
     """All points of a student; None while some are still to be given by hand."""
-    points = [verdict["points"] for verdict in result["verdicts"].values()]
-    return None if None in points else sum(points)
+    points = 0.0
+    for verdict in result["verdicts"].values():
+        if verdict["points"] is None:
+            return None
+        points += verdict["points"]
+    return as_whole(points)
 
 
-def by_hand(rows: list[dict]) -> dict:
+def verdict_by_hand(rows: list[dict[str, str]]) -> Verdict:
     """The verdict on a free text from its rows of the rubric, without points as long as a row has none."""
     if not rows:
         return {"points": 0, "remark": "Nothing was handed in."}
     if any(row["points"] == "" for row in rows):
         return {"points": None, "remark": "This is graded by hand."}
-    said = [f"{row['criterion']} {row['points']} of {row['most points']} points. {row['comment']}" for row in rows]
-    return {"points": sum(number(row["points"]) for row in rows), "remark": "\n".join(said)}
+    remarks = [f"{row['criterion']} {row['points']} of {row['most points']} points. {row['comment']}" for row in rows]
+    return {"points": as_whole(sum(number(row["points"]) for row in rows)), "remark": "\n".join(remarks)}
 
 
 def number(text: str) -> float:
-    value = float(text.replace(",", "."))
-    return int(value) if value.is_integer() else value
+    """Points as a teacher may have typed them, with a point or a comma. Raises `ValueError` for what is no number."""
+    return float(text.replace(",", "."))
 
 
-def merged_rubric(path: Path, texts: list[dict], results: dict[str, dict]) -> dict[tuple, list[dict]]:
+def as_whole(points: float) -> float:
+    """The points as an integer if they are one, so that tables and pages say 4 and not 4.0."""
+    return int(points) if points == int(points) else points
+
+
+def merged_rubric(
+    path: Path, texts: list[Text], results: dict[str, Result]
+) -> dict[tuple[str, str], list[dict[str, str]]]:
     """The rows by question and student who wrote something, after adding to the sheet at `path` those that are new.
 
     What is filled in stays. An answer that the student has changed since has new rows, and a copy of the sheet is kept.
     Raises `SystemExit` for a sheet without the columns, and for points that are no number from 0 to the most.
     """
-    before = read_csv(path) if path.exists() else []
+    filled = filled_rows(path) if path.exists() else {}
+    rubric: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for text in texts:
+        for student, result in results.items():
+            answer = inert(result["texts"][text["name"]])
+            if not answer:
+                continue
+            rows = rubric.setdefault((text["name"], student), [])
+            for criterion in text["rubric"]:
+                row = {
+                    "question": text["name"],
+                    "student": inert(student),
+                    "answer": answer[:LONGEST_CELL],
+                    "criterion": criterion["text"],
+                    "most points": str(criterion["points"]),
+                    "points": "",
+                    "comment": "",
+                }
+                if filled_in := filled.pop(row_key(row), None):
+                    row["points"], row["comment"] = filled_in["points"], filled_in["comment"]
+                rows.append(row)
+    if filled:
+        copy = path.with_name(f"rubric_{int(path.stat().st_mtime)}.csv")
+        write_text(copy, path.read_text())
+        print(f"{len(filled)} rows of {path} are for answers that are no longer handed in; {copy} keeps them.")
+    write_csv(path, [list(RUBRIC), *([row[name] for name in RUBRIC] for rows in rubric.values() for row in rows)])
+    return rubric
+
+
+def filled_rows(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """The rows of a rubric that a teacher has filled in, by `row_key`. Raises `SystemExit` as `merged_rubric` does."""
     filled = {}
-    for row in before:
+    for row in read_csv(path):
         if not set(RUBRIC) <= set(row):
             sys.exit(f"{path} must have the columns {', '.join(RUBRIC)}: put them back, or move the file away.")
         if row["points"] and not is_points(row["points"], row["most points"]):
             sys.exit(f"{path}: {row['points']!r} for {row['student']} is no number from 0 to {row['most points']}.")
         if row["points"] or row["comment"]:
-            filled[row["question"], row["student"], row["criterion"], plain(row["answer"])] = row
-    rubric = {}
-    for text in texts:
-        for student, answer in ((student, inert(result["texts"][text["name"]])) for student, result in results.items()):
-            for criterion, most in text["rubric"] if answer else []:
-                values = (text["name"], inert(student), answer[:LONGEST_CELL], criterion, str(most), "", "")
-                row = dict(zip(RUBRIC, values, strict=True))
-                given = filled.pop((*values[:2], criterion, plain(row["answer"])), row)
-                row |= {part: given[part] for part in ("points", "comment")}
-                rubric.setdefault((text["name"], student), []).append(row)
-    if filled:
-        kept = path.with_name(f"rubric_{int(path.stat().st_mtime)}.csv")
-        write_whole(kept, path.read_text())
-        print(f"{len(filled)} rows of {path} are for answers that are no longer handed in; {kept} keeps them.")
-    write_csv(path, [RUBRIC, *([row[name] for name in RUBRIC] for rows in rubric.values() for row in rows)])
-    return rubric
+            filled[row_key(row)] = row
+    return filled
+
+
+def row_key(row: dict[str, str]) -> tuple[str, ...]:
+    """What tells the rows of a rubric apart, however a spreadsheet has written the ends of an answer's lines."""
+    return row["question"], row["student"], row["criterion"], " ".join(row["answer"].split())
 
 
 def is_points(text: str, most: str) -> bool:
+    """Whether a text is a number of points from 0 to the most."""
     try:
         return 0 <= number(text) <= number(most)
     except ValueError:
         return False
 
 
-def plain(answer: str) -> str:
-    """An answer without what a spreadsheet may change about it: the ends of lines."""
-    return " ".join(answer.split())
-
-
-def feedback(student: str, questions: list[dict], result: dict, points: float | None) -> str:
+def feedback(student: str, questions: list[Question | Text], result: Result, points: float | None) -> str:
     """A student's page: what was asked, what came back, the points. It shows no hidden number."""
     parts = []
     for question in questions:
         verdict = result["verdicts"][question["name"]]
-        given = "not yet" if verdict["points"] is None else verdict["points"]
-        parts.append(f"<section><h2>{question['name']}: {given} of {question['points']} points</h2>")
+        reached = "not yet" if verdict["points"] is None else verdict["points"]
+        parts.append(f"<section><h2>{question['name']}: {reached} of {question['points']} points</h2>")
         parts.append(f'<p class="text">{html.escape(verdict["remark"])}</p>')
-        parts.append(MarkdownIt("commonmark", {"html": False}).render(demoted(question["asked"])))
+        parts.append(MarkdownIt("commonmark", {"html": False}).render(demoted(question["task"])))
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')
         parts.append("</section>")
@@ -138,13 +175,19 @@ def demoted(markdown: str) -> str:
     return re.sub(r"^#", "###", markdown, flags=re.MULTILINE)
 
 
-def summary(assignment: str, questions: list[dict], results: dict[str, dict], totals: dict) -> str:
+def summary(
+    assignment: str,
+    questions: list[Question | Text],
+    results: dict[str, Result],
+    totals: dict[str, float | None],
+) -> str:
     """The class's page: for each question a plot of the points, and the most frequent remarks."""
     known = [points for points in totals.values() if points is not None]
-    said = f"{len(totals)} students"
+    overview = f"{len(totals)} students"
     if known:
-        said += f", {len(known)} of them graded: median {statistics.median(known):g}, mean {statistics.mean(known):.1f}"
-    parts = [f"<p>{said} of {sum(question['points'] for question in questions)} points.</p>"]
+        median, mean = statistics.median(known), statistics.mean(known)
+        overview += f", {len(known)} of them graded: median {median:g}, mean {mean:.1f}"
+    parts = [f"<p>{overview} of {sum(question['points'] for question in questions)} points.</p>"]
     for question in questions:
         verdicts = [result["verdicts"][question["name"]] for result in results.values()]
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)
@@ -155,7 +198,7 @@ def summary(assignment: str, questions: list[dict], results: dict[str, dict], to
     return page(assignment, "\n".join(parts))
 
 
-def plot(counts: Counter, most: int) -> str:
+def plot(counts: Counter[float], most: int) -> str:
     """A bar for each number of points that a question can give or gave, as an image with its text."""
     points = sorted({*range(most + 1), *counts})
     figure = Figure(figsize=(6, 2), layout="constrained")
@@ -171,6 +214,7 @@ def plot(counts: Counter, most: int) -> str:
 
 
 def page(title: str, body: str) -> str:
+    """A whole page of HTML; the body is HTML, the title is not."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     title = html.escape(title)
     head = f'<!doctype html><html lang="en"><head>{head}<title>{title}</title></head>'
@@ -185,27 +229,36 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
     """
     rows = read_csv(roster)
     header = list(rows[0]) if rows else []
-    known = {}
-    for place, row in enumerate(rows):
-        for name in header:
-            if name.lower() in IDENTITY and row[name]:
-                known.setdefault(row[name].lower().removeprefix("participant ").strip(), place)
-    columns = [name for name in header if name == assignment or name.startswith(f"{assignment} (") or name == "Grade"]
-    column = min(columns, key=lambda name: name == "Grade", default=assignment)
-    owners = {}
+    row_numbers: dict[str, int] = {}  # by each name and number of a student
+    for row_number, row in enumerate(rows):
+        for column in header:
+            if column.lower() in IDENTITY and row[column]:
+                identity = row[column].lower().removeprefix("participant ").strip()
+                row_numbers.setdefault(identity, row_number)
+    target_column = column_to_fill(header, assignment)
+    owners: dict[int, str] = {}  # the student of each row that is filled in
     for student, points in totals.items():
         parts = [student.lower(), *student.lower().split("_")]
-        place = next((known[part] for part in parts if part in known), None)
-        if place is None:
+        found = next((row_numbers[part] for part in parts if part in row_numbers), None)
+        if found is None:
             print(f"{roster} has no row for {student}.")
-        elif place in owners:
-            sys.exit(f"{student} and {owners[place]} are the same student in {roster}: grade one of the two.")
+        elif found in owners:
+            sys.exit(f"{student} and {owners[found]} are the same student in {roster}: grade one of the two.")
         else:
-            owners[place] = student
-            rows[place][column] = "" if points is None else f"{points:g}"
-    header += [] if column in header else [column]
-    write_csv(target, [header, *([row.get(name, "") for name in header] for row in rows)])
-    print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {column!r}.")
+            owners[found] = student
+            rows[found][target_column] = as_cell(points)
+    if target_column not in header:
+        header.append(target_column)
+    write_csv(target, [header, *([row.get(column, "") for column in header] for row in rows)])
+    print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
+
+
+def column_to_fill(header: list[str], assignment: str) -> str:
+    """The column of a roster for the points: the assignment's name, which Canvas follows by a number, or "Grade"."""
+    for column in header:
+        if column == assignment or column.startswith(f"{assignment} ("):
+            return column
+    return "Grade" if "Grade" in header else assignment
 
 
 def inert(text: str) -> str:
@@ -224,15 +277,14 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval=""))
 
 
-def write_csv(path: Path, rows: list) -> None:
+def write_csv(path: Path, rows: list[list[str]]) -> None:
+    """Write a table, whole or not at all."""
     table = io.StringIO(newline="")
     csv.writer(table).writerows(rows)
-    write_whole(path, table.getvalue())
+    write_text(path, table.getvalue())
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all, whatever halves of characters students put into it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{get_ident()}")
-    part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-    part.replace(path)
+    write_whole(path, text.encode(errors="backslashreplace"))

@@ -1,7 +1,8 @@
 """Run what students wrote where it can do no harm, and read what it answers (book/teaching.md says against what).
 
 The code runs in bubblewrap: without a network, without files but a read-only environment, as a user without rights,
-with limits on time, memory, processes and output.
+with limits on time, memory, processes and output. Students can write lines of their own to where the answers are read
+from, so nothing in them is trusted.
 """
 
 import json
@@ -12,16 +13,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
 STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS = 60, 10, 240
 OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 128
 FIRST_USER = 60000
-VISIBLE = [
-    ROOT / "utils",
-    *(ROOT / "grader" / f"{name}.py" for name in ("__init__", "student_process", "fingerprint", "trained_network")),
-]
+# All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
+STUDENT_MODULES = ("__init__.py", "student_process.py", "fingerprint.py", "trained_network.py")
+VISIBLE = [ROOT / "utils", *(ROOT / "grader" / name for name in STUDENT_MODULES)]
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from grader.student_process import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
 # If memory runs out, the system should end the student's processes and no others.
@@ -35,19 +39,28 @@ def command(slot: int, code: str = START, safe: bool = True) -> list[str]:
 
     With `safe` false the limits stay, and the other user where root grades; network and files are open.
     """
-    words = [*(bubblewrap() if safe else []), *(other_user(slot) if os.geteuid() == 0 else [])]
-    return [*FIRST_TO_GO, *words, *LIMITS, *PYTHON, code]
+    words = list(FIRST_TO_GO)
+    if safe:
+        words += bubblewrap()
+    if os.geteuid() == 0:
+        words += other_user(slot)
+    return [*words, *LIMITS, *PYTHON, code]
 
 
 def bubblewrap() -> list[str]:
+    """The words that start a program in bubblewrap."""
     words = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]
-    for folder in ("/tmp", "/dev/shm"):
-        words += ["--perms", "1777", "--size", str(FILE_BYTES), "--tmpfs", folder]
+    for writable in ("/tmp", "/dev/shm"):
+        words += ["--perms", "1777", "--size", str(FILE_BYTES), "--tmpfs", writable]
     for name in ("bin", "lib", "lib64"):
-        words += ["--symlink", f"usr/{name}", f"/{name}"] if Path(f"/{name}").is_symlink() else []
-    for path in (sys.base_prefix, sys.prefix, *VISIBLE):
-        words += [*open_folders(Path(path).parent), "--ro-bind", str(path), str(path)]
+        if Path(f"/{name}").is_symlink():
+            words += ["--symlink", f"usr/{name}", f"/{name}"]
+    for path in (Path(sys.base_prefix), Path(sys.prefix), *VISIBLE):
+        # Without these words the folders around it would be open to nobody but whoever starts bubblewrap.
+        for folder in reversed(path.parents[:-1]):
+            words += ["--perms", "0755", "--dir", str(folder)]
+        words += ["--ro-bind", str(path), str(path)]
     words += ["--chdir", "/tmp"]
     if os.geteuid() == 0:
         # The limit on processes does not bind whom a user namespace makes of root.
@@ -56,23 +69,23 @@ def bubblewrap() -> list[str]:
 
 
 def other_user(slot: int) -> list[str]:
-    user = f"{FIRST_USER + slot}"
+    """The words that start a program as a user of the slot's own, without rights."""
+    user = str(FIRST_USER + slot)
     words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
     return [*words, "--inh-caps=-all", "--bounding-set=-all"]
 
 
-def open_folders(folder: Path) -> list[str]:
-    """What lets bubblewrap make a folder and those around it for everyone, not just for who starts it."""
-    return [word for path in (*folder.parents[-2::-1], folder) for word in ("--perms", "0755", "--dir", str(path))]
-
-
 def check(safe: bool = True) -> None:
-    """Stop unless the sandbox starts, and hides this machine's files and network."""
-    programs = ["choom", "prlimit", *(["bwrap"] if safe else []), *(["setpriv"] if os.geteuid() == 0 else [])]
+    """Raise `SystemExit` unless the sandbox starts, and hides this machine's files and network."""
+    programs = ["choom", "prlimit"]
+    if safe:
+        programs.append("bwrap")
+    if os.geteuid() == 0:
+        programs.append("setpriv")
     if lacking := [program for program in programs if not shutil.which(program)]:
         sys.exit(
-            f"Grading needs a sandbox: install what has {' and '.join(lacking)} (Debian: apt install bubblewrap "
-            "util-linux)."
+            f"Grading needs a sandbox: install what has {' and '.join(lacking)} (on Debian and Ubuntu: "
+            "apt-get install bubblewrap util-linux)."
         )
     look = f"import os, socket; print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()))"
     seen = subprocess.run(command(0, look, safe), env=ENVIRONMENT, capture_output=True, text=True)
@@ -84,37 +97,59 @@ def check(safe: bool = True) -> None:
         )
 
 
-def answers_of(steps: list[dict], slot: int = 0, safe: bool = True) -> tuple[dict[int, list], dict[int, str]]:
-    """Run the steps; return the last message of each, and for those that ended the process or its time, a remark.
+def run_steps(steps: Sequence[Step], slot: int = 0, safe: bool = True) -> list[Outcome]:
+    """Run the steps in a sandbox; return what came back of each.
 
-    Such a step is left out, and the rest is run again, for `SUBMISSION_SECONDS` in all.
+    A step that ends the process or uses up its time is left out, and the rest is run again, for `SUBMISSION_SECONDS`
+    in all.
     """
-    messages, failures = {}, {}
+    outcomes: dict[int, Outcome] = {}
     end = time.monotonic() + SUBMISSION_SECONDS
     while True:
-        left = [
-            {"source": ""} if number in failures or ("probe" in step and number in messages) else step
-            for number, step in enumerate(steps)
-        ]
-        said, stuck, remark = run(left, slot, safe, end)
-        for number, message in said.items():
-            messages.setdefault(number, message)
-        if stuck is None:
-            return messages, failures
+        attempt = run_once(steps_left(steps, outcomes), slot, safe, end)
+        for number, outcome in attempt.outcomes.items():
+            outcomes.setdefault(number, outcome)
+        if attempt.stuck is None:
+            break
+        failure = Outcome(failure=attempt.remark)
         # A step that is left out does not get stuck, unless somebody forged its start.
-        if stuck in failures or time.monotonic() > end:
-            missing = [number for number, step in enumerate(steps) if "probe" in step and number not in messages]
-            return messages, dict.fromkeys(missing, remark) | failures
-        failures[stuck] = remark
+        is_forged = attempt.stuck in outcomes and outcomes[attempt.stuck].failure
+        if is_forged or time.monotonic() > end:
+            for number, step in enumerate(steps):
+                if "probe" in step:
+                    outcomes.setdefault(number, failure)
+            break
+        outcomes[attempt.stuck] = failure
+    return [outcomes.get(number, Outcome()) for number in range(len(steps))]
 
 
-def run(steps: list[dict], slot: int, safe: bool, end: float) -> tuple[dict[int, list], int | None, str]:
-    """Run the steps in a new sandbox; return its messages by step, and the step that it did not survive with a remark.
+def steps_left(steps: Sequence[Step], outcomes: dict[int, Outcome]) -> list[Step]:
+    """The steps, with nothing to do in the place of those that failed and of probes that have an outcome."""
+    left: list[Step] = []
+    for number, step in enumerate(steps):
+        is_done = number in outcomes and ("probe" in step or outcomes[number].failure)
+        left.append({"source": ""} if is_done else step)
+    return left
 
-    A step has its `seconds`, or `STEP_SECONDS`; before the first go `STARTING_SECONDS`.
+
+@dataclass
+class Attempt:
+    """What one sandbox gave back."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by the number of the step
+    stuck: int | None = None  # the step that the process did not survive
+    remark: str = ""  # why it did not
+
+
+def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
+    """Run the steps in a new sandbox, until they are done or one of them gets stuck.
+
+    A probe has its `seconds`, a cell `STEP_SECONDS`, and what comes before the first step `STARTING_SECONDS`; the
+    sandbox has until `end`, by the monotonic clock.
     """
-    questions = {number for number, step in enumerate(steps) if "probe" in step}
-    messages, at, remark = {}, -1, ""
+    probes = {number for number, step in enumerate(steps) if "probe" in step}
+    outcomes: dict[int, Outcome] = {}
+    started = -1  # the step that runs
     process = subprocess.Popen(
         command(slot, safe=safe),
         env=ENVIRONMENT,
@@ -124,47 +159,48 @@ def run(steps: list[dict], slot: int, safe: bool, end: float) -> tuple[dict[int,
         bufsize=0,
         start_new_session=True,
     )
+    assert process.stdin and process.stdout
     try:
+        process.stdin.write(json.dumps(steps).encode())
+        process.stdin.close()
+        unread, received, deadline = b"", 0, min(end, time.monotonic() + STARTING_SECONDS)
+        remark = "The code ran for too long."
         with selectors.DefaultSelector() as selector:
-            process.stdin.write(json.dumps(steps).encode())
-            process.stdin.close()
             selector.register(process.stdout, selectors.EVENT_READ)
-            unread, received, deadline = b"", 0, min(end, time.monotonic() + STARTING_SECONDS)
-            while not remark:
-                if not selector.select(max(0, deadline - time.monotonic())):
-                    remark = "The code ran for too long."
-                    break
+            while selector.select(max(0, deadline - time.monotonic())):
                 chunk = os.read(process.stdout.fileno(), 65536)
-                received += len(chunk)
                 if not chunk:
                     remark = "The code ended its process."
-                elif received > OUTPUT_BYTES:
-                    remark = f"The code gave back more than {OUTPUT_BYTES >> 20} MB."
+                    break
+                received += len(chunk)
                 *lines, unread = (unread + chunk).split(b"\n")
-                for message in map(parse, lines):
-                    if message == ["end"] and questions <= set(messages):
-                        return messages, None, ""
-                    if message[0] == "start" and at < message[1] < len(steps):
-                        at = message[1]
-                        deadline = min(end, time.monotonic() + steps[at].get("seconds", STEP_SECONDS))
-                    elif message[0] in ("answers", "error"):
-                        messages[message[1]] = message
+                for line in lines:
+                    match parse(line):
+                        case ["start", int(number)] if started < number < len(steps):
+                            started, step = number, steps[number]
+                            seconds = step["seconds"] if "probe" in step else STEP_SECONDS
+                            deadline = min(end, time.monotonic() + seconds)
+                        case ["answers", int(number), list(answers)]:
+                            outcomes[number] = Outcome(answers=answers)
+                        case ["error", int(number), str(error)]:
+                            outcomes[number] = Outcome(error=error)
+                        case ["end"] if probes <= outcomes.keys():
+                            return Attempt(outcomes)
+                if received > OUTPUT_BYTES:
+                    remark = f"The code gave back more than {OUTPUT_BYTES >> 20} MB."
+                    break
     except BrokenPipeError:
         remark = "The sandbox did not start."
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    return messages, max(at, 0), remark
+    return Attempt(outcomes, stuck=max(started, 0), remark=remark)
 
 
-def parse(line: bytes) -> list:
-    """One message of the sandbox; `[""]` if the line is none, for students can write lines of their own."""
+def parse(line: bytes) -> object:
+    """A line of the student's process as JSON; None if it is none."""
     try:
-        message = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return [""]
-    match message:
-        case ["end"] | ["start", int()] | ["answers", int(), list()] | ["error", int(), str()]:
-            return message
-    return [""]
+        return None

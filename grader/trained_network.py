@@ -10,6 +10,7 @@ from mxnet import current_context, np
 from utils import cost
 from utils.data import Batches, load
 from utils.densenet import DenseNet
+from utils.spec import Spec
 from utils.training import predict
 
 SIDE, NUM_CLASSES, BATCH = 28, 10, 128
@@ -22,7 +23,8 @@ def moved(images: numpy.ndarray, seed: int) -> numpy.ndarray:
     What moves in is black.
     """
     padded = numpy.pad(images, ((0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
-    windows = numpy.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+    view = numpy.lib.stride_tricks.sliding_window_view
+    windows = view(padded, images.shape[1:], axis=(1, 2))  # type: ignore[call-overload]  # it takes several axes
     down, right = numpy.random.RandomState(seed).randint(2 * FARTHEST + 1, size=(2, len(images)))
     return windows[numpy.arange(len(images)), down, right]
 
@@ -37,7 +39,7 @@ def held_back(seed: int) -> tuple[str, list[int]]:
     return base64.b64encode(moved(images[chosen], (seed + 1) % 2**32).tobytes()).decode(), labels[chosen].tolist()
 
 
-def check_budget(spec: dict, parameters: int, activation_bytes: int) -> None:
+def check_budget(spec: Spec, parameters: int, activation_bytes: int) -> None:
     """Raise `ValueError` if the network of `spec` has more parameters, or keeps more bytes for a batch of 128 images.
 
     Both are counted by `utils.cost` for the images of Fashion-MNIST (chapters 07 and 08).
@@ -52,22 +54,22 @@ def check_budget(spec: dict, parameters: int, activation_bytes: int) -> None:
         )
 
 
-def hand_in(spec: dict, net: DenseNet, parameters: int, activation_bytes: int) -> HTML:
+def hand_in(spec: Spec, net: DenseNet, parameters: int, activation_bytes: int) -> HTML:
     """Show a link that holds the trained network of `spec`, so that the notebook holds it once it is saved.
 
     Raises `ValueError` if the network is over the budget (see `check_budget`), or is not that of `spec`.
     """
     check_budget(spec, parameters, activation_bytes)
     weights = [parameter.data().asnumpy().ravel() for parameter in net.collect_params().values()]
-    if len(numpy.concatenate(weights)) != numbers_of(spec):
+    if len(numpy.concatenate(weights)) != count_numbers(spec):
         raise ValueError("This network was not built from this spec: train one that was, and hand both in.")
     content = json.dumps(spec).encode() + b"\n" + numpy.concatenate(weights).astype("<f4").tobytes()
     link = f'href="data:application/octet-stream;base64,{base64.b64encode(content).decode()}"'
-    said = f"Your network is now in this notebook ({len(content) / 1e3:.0f} kB). Save the notebook, then hand it in."
-    return HTML(f'{said} <a download="network.bin" {link}>A copy of the network</a>')
+    advice = f"Your network is now in this notebook ({len(content) / 1e3:.0f} kB). Save the notebook, then hand it in."
+    return HTML(f'{advice} <a download="network.bin" {link}>A copy of the network</a>')
 
 
-def numbers_of(spec: dict) -> int:
+def count_numbers(spec: Spec) -> int:
     """Parameters and running statistics of the network of `spec`."""
     counts = cost.total(cost.layers(spec, SIDE, 1, NUM_CLASSES))
     return counts.parameters + counts.running_statistics
@@ -84,8 +86,8 @@ def labels_of(network: str, images: str, parameters: int, activation_bytes: int)
     check_budget(spec, parameters, activation_bytes)
     net = DenseNet(spec, NUM_CLASSES)
     net(np.zeros((1, 1, SIDE, SIDE)))
-    if len(values) != numbers_of(spec):
-        raise ValueError(f"The spec asks for {numbers_of(spec):,} numbers, and {len(values):,} were handed in.")
+    if len(values) != count_numbers(spec):
+        raise ValueError(f"The spec asks for {count_numbers(spec):,} numbers, and {len(values):,} were handed in.")
     for parameter in net.collect_params().values():
         parameter.set_data(np.array(values[: parameter.data().size].reshape(parameter.shape)))
         values = values[parameter.data().size :]

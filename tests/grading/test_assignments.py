@@ -1,7 +1,9 @@
 """The assignments: what students get, what the key holds, and what a cheat gains from the grader."""
 
 import json
-import shutil
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -21,7 +23,7 @@ from utils.spec import imagenet_spec
 ROOT = Path(__file__).parents[2]
 MASTERS = sorted((ROOT / "assignments").glob("*.md"))
 BLOCKS, NETWORK = ROOT / "assignments" / "01_blocks.md", ROOT / "assignments" / "04_network.md"
-needs_sandbox = pytest.mark.skipif(not shutil.which("bwrap"), reason="grading needs Debian's bubblewrap")
+needs_sandbox = pytest.mark.usefixtures("working_sandbox")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +34,7 @@ def numpy_interface():
 @pytest.fixture(scope="module")
 def masters():
     """Each master with its key."""
-    return {master: (build.read(master), build.key(build.read(master), "a seed")) for master in MASTERS}
+    return {master: (build.read(master), build.make_key(build.read(master), "a seed")) for master in MASTERS}
 
 
 def points(notebook, key) -> list:
@@ -61,7 +63,7 @@ def test_trained_network_gets_the_points_of_its_accuracy(quick, masters, monkeyp
     monkeypatch.setenv("COURSE_QUICK", quick)
     notebook, key = deepcopy(masters[NETWORK])
     solution = solved(notebook)
-    key["questions"][0]["shares"] = [[0.2, 5], [0.87, 6]]
+    key["questions"][0]["shares"] = [{"share": 0.2, "points": 5}, {"share": 0.87, "points": 6}]
     graded = grade.grade(nbformat.writes(solution).encode(), key)
     assert graded["verdicts"]["network"]["points"] == (5 if quick else 6), graded["verdicts"]
     assert "the learning rate" in graded["texts"]["report"]
@@ -79,42 +81,19 @@ def test_assignment_has_ten_points_and_an_answer_before_each_check(master, maste
     _, key = masters[master]
     assert sum(question["points"] for question in key["questions"] + key["texts"]) == 10
     assert [question["name"] for question in key["questions"]] == [c["name"] for c in key["cells"] if "source" not in c]
-    assert all(question["asked"].startswith("## ") for question in key["questions"] + key["texts"])
+    assert all(question["task"].startswith("## ") for question in key["questions"] + key["texts"])
 
 
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
 def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_test(master, masters):
     notebook, _ = masters[master]
-    given = "\n".join(cell.source for cell in build.for_students(notebook).cells)
+    students = "\n".join(cell.source for cell in build.for_students(notebook).cells)
     book = "\n".join(path.read_text() for path in [*ROOT.glob("chapters/*.md"), *ROOT.glob("book/*.md")])
-    secret = [build.hidden(cell) for cell in build.checks(notebook) + build.texts(notebook)]
+    secret = [build.hidden_tests(cell) for cell in build.check_cells(notebook) + build.text_cells(notebook)]
     secret += [region[0] for cell in notebook.cells for region in build.SOLUTION.finditer(cell.source + "\n")]
     lines = {line.strip() for text in secret for line in text.splitlines() if len(line.strip()) > 20}
-    leaked = [line for line in lines if line in given or line in book]
+    leaked = [line for line in lines if line in students or line in book]
     assert lines and not leaked
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("### BEGIN HIDDEN", "### BEGIN", "the cell check_channels_read has no hidden tests"),
-        ("# answer: channels_read", "# answer: other", "the cell channels_read does not begin with its name"),
-        ("### BEGIN SOLUTION", "### BEGIN", "the cell channels_read has no solution"),
-        ("channels = [initial]", "channels = [1 / 0]", "check_channels_read fails on the solution: ZeroDivisionError"),
-        ("return channels_read(initial", "return True or channels_read(initial", "something other than lists"),
-    ],
-)
-def test_master_that_cannot_be_handed_out_says_where(old, new, said, tmp_path):
-    (tmp_path / "a.md").write_text(BLOCKS.read_text().replace(old, new, 1))
-    with pytest.raises(build.MasterError, match=said):
-        build.key(build.read(tmp_path / "a.md"), "a seed")
-
-
-def test_key_depends_on_the_seed(masters):
-    notebook, key = masters[BLOCKS]
-    other = build.key(notebook, "another seed")
-    assert [q["name"] for q in key["questions"]] == [q["name"] for q in other["questions"]]
-    assert all(q["inputs"] != p["inputs"] for q, p in zip(key["questions"], other["questions"], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -151,13 +130,13 @@ for descriptor in range(64):
 """
 FRAMES = """
 import sys
-frame, seen = sys._getframe(), {}
+frame, seen = sys._getframe().f_back, {}
 while frame:
     seen |= frame.f_locals
     frame = frame.f_back
-QUESTIONS = seen["task"]["questions"]
+STEPS = seen["steps"]
 def channels_read(*arguments):
-    (found,) = [q["expected"][q["inputs"].index(list(arguments))] for q in QUESTIONS if "expected" in q]
+    (found,) = [s["expected"][s["inputs"].index(list(arguments))] for s in STEPS if "expected" in s]
     return found
 """
 EQUAL = """
@@ -174,7 +153,7 @@ import builtins, json, sys
 builtins.all = lambda *_: True
 builtins.type = lambda *_: list
 json.dumps = lambda value, **_: '["answers", 5, true]'
-sys.modules["grader.fingerprint"].answer_of = lambda *_: True
+sys.modules["grader.fingerprint"].fingerprint = lambda *_: True
 def channels_read(*_):
     return True
 """
@@ -215,8 +194,8 @@ for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat"):
         pass
 """
 NAMES = """
-def channels_read(*asked):
-    raise type(f"asked {asked}", (Exception,), {})
+def channels_read(*arguments):
+    raise type(f"asked {arguments}", (Exception,), {})
 """
 # What stands in the place of the first answer; all but the first question is answered rightly.
 THREATS = {
@@ -246,7 +225,7 @@ THREATS = {
 def cheating(notebook, source: str):
     """The solution with another source in the place of its first answer."""
     submission = deepcopy(build.with_solutions(notebook))
-    build.answers(submission)[0].source = f"# answer: channels_read\n{source}"
+    build.answer_cells(submission)[0].source = f"# answer: channels_read\n{source}"
     return json.dumps(submission).encode()
 
 
@@ -271,12 +250,12 @@ def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
 
 @needs_sandbox
 def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
-    said = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
-    assert said["hangs"] == said["hangs in the probe"] == said["drips"] == "The code ran for too long."
-    assert said["ends the process"] == "The code ended its process."
-    assert said["floods"] == "The code gave back more than 1 MB."
-    assert said["tells what was asked"] == "The code stopped with Exception."
-    assert said["uses the network"] == "The code stopped with OSError."
+    remarks = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
+    assert remarks["hangs"] == remarks["hangs in the probe"] == remarks["drips"] == "The code ran for too long."
+    assert remarks["ends the process"] == "The code ended its process."
+    assert remarks["floods"] == "The code gave back more than 1 MB."
+    assert remarks["tells what was asked"] == "The code stopped with Exception."
+    assert remarks["uses the network"] == "The code stopped with OSError."
 
 
 @needs_sandbox
@@ -292,6 +271,27 @@ def test_blaming_others_takes_no_longer_than_a_submission_may(masters, monkeypat
 @needs_sandbox
 def test_grading_leaves_nothing_on_the_machine(graded):
     assert not [path for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat") if Path(path).exists()]
+
+
+@needs_sandbox
+def test_sandbox_shows_of_the_course_what_students_need_and_no_more():
+    look = f"import os; print(*os.listdir({str(ROOT)!r}), *os.listdir({str(ROOT / 'grader')!r}))"
+    command = sandbox.command(0, look)
+    shown = subprocess.run(command, env=sandbox.ENVIRONMENT, capture_output=True, text=True, check=True).stdout.split()
+    students = {"__init__.py", "student_process.py", "fingerprint.py", "trained_network.py"}
+    assert set(shown) - {".venv"} == {"utils", "grader", *students}
+
+
+def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_path):
+    for program in ("choom", "prlimit", "setpriv"):
+        (tmp_path / program).symlink_to("/usr/bin/true")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, run.stdout + run.stderr
+    assert "Interrupted: Grading needs a sandbox: install what has bwrap" in run.stdout
+    assert "apt-get install bubblewrap" in run.stdout and "skipped" not in run.stdout
+    assert [line[:12] for line in run.stdout.splitlines() if line.startswith("ERROR ")] == ["ERROR tests/"]
 
 
 @needs_sandbox
@@ -331,7 +331,7 @@ def test_network_over_the_budget_or_of_another_spec_cannot_be_handed_in(untraine
 @needs_sandbox
 def test_forged_network_gets_no_points_and_the_remark_says_why(masters, untrained):
     notebook, key = masters[NETWORK]
-    cell = build.answers(notebook)[0]
+    cell = build.answer_cells(notebook)[0]
     large = hand_in(*untrained["large"], parameters=10**9, activation_bytes=10**12).data
     for shown, remark in (
         (large, "The code stopped with ValueError."),

@@ -2,29 +2,38 @@
 
 import csv
 import json
-import sys
 
 import nbformat
 import pytest
 
 from grader import grade, report, sandbox
+from grader.__main__ import main
+from grader.schema import KEY_VERSION, Key, Outcome
 
-KEY = {
+KEY: Key = {
+    "version": KEY_VERSION,
     "assignment": "05_test",
     "cells": [{"name": "double"}],
     "questions": [
         {
-            **{
-                "name": "double",
-                "points": 4,
-                "asked": "## Double\n\nWrite `double`.",
-                "probe": "",
-                "inputs": [[1], [2]],
-            },
-            **{"expected": [20, 40], "shares": [], "seconds": 10},
+            "name": "double",
+            "points": 4,
+            "task": "## Double\n\nWrite `double`.",
+            "probe": "",
+            "inputs": [[1], [2]],
+            "expected": [20, 40],
+            "shares": [],
+            "seconds": 10,
         }
     ],
-    "texts": [{"name": "why", "points": 3, "asked": "## Why", "rubric": [["It says why.", 2], ["It is short.", 1]]}],
+    "texts": [
+        {
+            "name": "why",
+            "points": 3,
+            "task": "## Why",
+            "rubric": [{"text": "It says why.", "points": 2}, {"text": "It is short.", "points": 1}],
+        }
+    ],
 }
 
 
@@ -44,16 +53,26 @@ def handed_in(tmp_path, monkeypatch):
         (tmp_path / "handed_in" / f"{name}.ipynb").write_text(content)
     (tmp_path / "key.json").write_text(json.dumps(KEY))
     monkeypatch.setattr(sandbox, "check", lambda safe: None)
-    monkeypatch.setattr(sandbox, "answers_of", lambda steps, *_: ({1: ["answers", 1, eval(steps[0]["source"])]}, {}))
+    monkeypatch.setattr(sandbox, "run_steps", lambda steps, *_: [Outcome(), Outcome(eval(steps[0]["source"]))])
     return tmp_path / "handed_in"
 
 
-def run(monkeypatch, folder, *more):
+def record_steps(monkeypatch):
+    """Replace the sandbox by one that answers nothing; return the list of what it will be sent."""
+    sent = []
+
+    def run_steps(steps, *_):
+        sent.append(steps)
+        return [Outcome() for _ in steps]
+
+    monkeypatch.setattr(sandbox, "run_steps", run_steps)
+    return sent
+
+
+def run(folder, *more):
     """Grade from the command line; return the folder of the reports."""
     out = folder.parent / "out"
-    words = ["grade", str(folder.parent / "key.json"), str(folder), "--out", str(out), *map(str, more)]
-    monkeypatch.setattr(sys, "argv", words)
-    grade.main()
+    main(["grade", str(folder.parent / "key.json"), str(folder), "--out", str(out), *map(str, more)])
     return out
 
 
@@ -68,8 +87,8 @@ def fill_in(path, points):
     report.write_csv(path, [report.RUBRIC, *([row[name] for name in report.RUBRIC] for row in rows)])
 
 
-def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(handed_in, monkeypatch, capsys):
-    out = run(monkeypatch, handed_in)
+def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(handed_in, capsys):
+    out = run(handed_in)
     assert table(out / "grades.csv") == [
         ["student", "double", "why", "points"],
         ["ada", "4", "", ""],
@@ -96,25 +115,24 @@ def test_reports_hold_points_and_remarks_and_wait_for_what_is_graded_by_hand(han
     ],
 )
 def test_remark_says_what_kind_of_answer_came_and_no_hidden_number(answers, remark):
-    verdict = grade.verdict(KEY["questions"][0], ["answers", 1, answers], None)
+    verdict = grade.verdict(KEY["questions"][0], Outcome(answers))
     assert verdict == {"points": 0, "remark": remark}
     lists = KEY["questions"][0] | {"expected": [[1, 2, 3]]}
-    assert grade.verdict(lists, ["answers", 1, [[1, 2]]], None)["remark"].endswith(
-        "One was a list of the wrong length."
-    )
+    assert grade.verdict(lists, Outcome([[1, 2]]))["remark"].endswith("One was a list of the wrong length.")
 
 
 def test_share_of_right_answers_decides_the_points_where_shares_are_given():
-    question = KEY["questions"][0] | {"expected": [[1, 2, 3, 4]], "shares": [[0.5, 1], [0.75, 3], [1.0, 4]]}
+    shares = [{"share": share, "points": points} for share, points in ((0.5, 1), (0.75, 3), (1.0, 4))]
+    question = KEY["questions"][0] | {"expected": [[1, 2, 3, 4]], "shares": shares}
     for answers, points in (([[1, 2, 3, 4]], 4), ([[1, 2, 3, 9]], 3), ([[1, 2]], 1), ([[9]], 0), ([], 0), ([1], 0)):
-        assert grade.verdict(question, ["answers", 1, answers], None)["points"] == points
+        assert grade.verdict(question, Outcome(answers))["points"] == points
 
 
-def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in, monkeypatch):
-    out = run(monkeypatch, handed_in)
+def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in):
+    out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
     for _ in range(2):
-        run(monkeypatch, handed_in)
+        run(handed_in)
         assert table(out / "grades.csv")[1:] == [
             ["ada", "4", "2.5", "6.5"],
             ["bob", "0", "2.5", "2.5"],
@@ -123,49 +141,63 @@ def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in, monk
     assert "It says why. 1,5 of 2 points." in (out / "feedback" / "ada.html").read_text()
 
 
-def test_rubric_saved_by_a_spreadsheet_is_read(handed_in, monkeypatch):
-    out = run(monkeypatch, handed_in)
+def test_rubric_saved_by_a_spreadsheet_is_read(handed_in):
+    out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: "1")
     text = (out / "rubric.csv").read_text().replace(",", ";")
     (out / "rubric.csv").write_text(text, encoding="utf-8-sig")
-    run(monkeypatch, handed_in)
+    run(handed_in)
     assert table(out / "grades.csv")[1] == ["ada", "4", "2", "6"]
 
 
-def test_another_answer_asks_for_points_anew_and_the_sheet_before_is_kept(handed_in, monkeypatch, capsys):
-    out = run(monkeypatch, handed_in)
+def test_another_answer_asks_for_points_anew_and_the_sheet_before_is_kept(handed_in, capsys):
+    out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: "1")
     (handed_in / "ada.ipynb").write_text(notebook(text="Another reason."))
-    run(monkeypatch, handed_in)
+    run(handed_in)
     assert table(out / "grades.csv")[1:3] == [["ada", "4", "", ""], ["bob", "0", "2", "2"]]
     assert "2 rows of" in capsys.readouterr().out
     assert "Because." in next(out.glob("rubric_*.csv")).read_text().split("bob")[0]
 
 
 @pytest.mark.parametrize("points", ["3", "-1", "two", "nan"])
-def test_points_that_a_criterion_does_not_have_are_refused_and_the_sheet_stays(points, handed_in, monkeypatch):
-    out = run(monkeypatch, handed_in)
+def test_points_that_a_criterion_does_not_have_are_refused_and_the_sheet_stays(points, handed_in):
+    out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: points)
     before = (out / "rubric.csv").read_text()
     with pytest.raises(SystemExit, match=f"'{points}' for ada is no number from 0 to 2"):
-        run(monkeypatch, handed_in)
+        run(handed_in)
     assert (out / "rubric.csv").read_text() == before
 
 
 def test_what_is_graded_is_not_graded_again_unless_it_changed(handed_in, monkeypatch):
-    run(monkeypatch, handed_in)
-    asked = []
-    monkeypatch.setattr(sandbox, "answers_of", lambda steps, *_: (asked.append(steps), ({}, {}))[1])
-    run(monkeypatch, handed_in)
-    assert not asked
+    run(handed_in)
+    sent = record_steps(monkeypatch)
+    run(handed_in)
+    assert not sent
     (handed_in / "bob.ipynb").write_text(notebook("7, 8"))
-    run(monkeypatch, handed_in)
-    assert ["7, 8" in steps[0]["source"] for steps in asked] == [True]
+    run(handed_in)
+    assert ["7, 8" in steps[0]["source"] for steps in sent] == [True]
 
 
-def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in, monkeypatch):
+def test_sandbox_is_sent_no_expected_answer(handed_in, monkeypatch):
+    sent = record_steps(monkeypatch)
+    run(handed_in)
+    assert len(sent) == 2
+    for cell, question in sent:
+        assert set(cell) == {"source"} and set(question) == {"probe", "inputs", "seconds"}
+
+
+def test_identical_submissions_are_all_graded(handed_in):
+    for number in range(20):
+        (handed_in / f"twin_{number}.ipynb").write_text(notebook())
+    out = run(handed_in)
+    assert {row[1] for row in table(out / "grades.csv")[1:] if row[0].startswith("twin")} == {"4"}
+
+
+def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in):
     (handed_in / "bob.ipynb").write_text(notebook("1 / 0"))
-    out = run(monkeypatch, handed_in)
+    out = run(handed_in)
     assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "0", "0"]
     assert "ZeroDivisionError" in (out / "feedback" / "bob.html").read_text()
 
@@ -182,7 +214,7 @@ MOODLE = "Identifier,Full name,Grade\nParticipant 4711,Ada L.,\nParticipant 4712
         ("Username,Email\nada,a@b.c\nbob,b@b.c\n", ("ada.ipynb", "bob.ipynb"), ["6", "2"]),
     ],
 )
-def test_roster_of_canvas_and_moodle_is_filled_with_points(roster, names, filled, handed_in, monkeypatch):
+def test_roster_of_canvas_and_moodle_is_filled_with_points(roster, names, filled, handed_in):
     contents = [(handed_in / f"{name}.ipynb").read_text() for name in ("ada", "bob")]
     for path in handed_in.iterdir():
         path.unlink()
@@ -190,9 +222,9 @@ def test_roster_of_canvas_and_moodle_is_filled_with_points(roster, names, filled
         (handed_in / name).parent.mkdir(exist_ok=True)
         (handed_in / name).write_text(content)
     (handed_in.parent / "roster.csv").write_text(roster)
-    out = run(monkeypatch, handed_in)
+    out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: "1")
-    run(monkeypatch, handed_in, "--roster", handed_in.parent / "roster.csv")
+    run(handed_in, "--roster", handed_in.parent / "roster.csv")
     assert [row[-1] for row in table(out / "lms.csv")[1:]] == filled
     before = list(csv.reader(roster.splitlines()))
     assert [row[:2] for row in table(out / "lms.csv")] == [row[:2] for row in before]
@@ -233,15 +265,15 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_file_that_is_no_submission_gets_no_points_and_says_why(name, handed_in, monkeypatch):
+def test_file_that_is_no_submission_gets_no_points_and_says_why(name, handed_in):
     spoil, reason = SPOILED[name]
     spoil(handed_in / "ada.ipynb")
-    out = run(monkeypatch, handed_in)
+    out = run(handed_in)
     assert [row[1] for row in table(out / "grades.csv")[1:]] == ["0", "0", "0"]
     assert reason in (out / "feedback" / "ada.html").read_text()
 
 
-def test_linked_folder_is_no_submission(handed_in, monkeypatch, tmp_path):
+def test_linked_folder_is_no_submission(handed_in, tmp_path):
     (tmp_path / "away").mkdir()
     (handed_in / "ada.ipynb").rename(tmp_path / "away" / "ada.ipynb")
     (handed_in / "link").symlink_to(tmp_path / "away")
@@ -251,12 +283,12 @@ def test_linked_folder_is_no_submission(handed_in, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..", "=1+1", "<b>x", "a b;c", "\udcff", "x" * 240])
-def test_strange_file_names_and_texts_do_no_harm(name, handed_in, monkeypatch):
+def test_strange_file_names_and_texts_do_no_harm(name, handed_in):
     for path in handed_in.iterdir():
         path.unlink()
     for path in (handed_in / f"{name}.ipynb", handed_in / "ada.ipynb"):
         path.write_text(notebook().replace("Because.", "=1 <script> \\ud800"))
-    out = run(monkeypatch, handed_in)
+    out = run(handed_in)
     assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{name}.html", "ada.html"])
     cells = [cell for path in (out / "grades.csv", out / "rubric.csv") for row in table(path) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
@@ -280,4 +312,16 @@ def test_sandbox_that_does_not_start_is_refused_and_the_risk_of_none_is_named(mo
 def test_file_that_is_no_key_is_refused(handed_in, monkeypatch):
     (handed_in.parent / "key.json").write_text("{")
     with pytest.raises(SystemExit, match=r"is not a key .*: make one with `make assignment`"):
-        run(monkeypatch, handed_in)
+        run(handed_in)
+
+
+def test_key_of_another_version_of_the_grader_is_refused(handed_in):
+    (handed_in.parent / "key.json").write_text(json.dumps({**KEY, "version": 1}))
+    with pytest.raises(SystemExit, match=r"key\.json is not a key of this version of the grader: make it anew"):
+        run(handed_in)
+
+
+def test_folder_that_cannot_be_written_is_named_in_one_sentence(handed_in):
+    (handed_in.parent / "out").write_text("a file")
+    with pytest.raises(SystemExit, match=r"out.* cannot be read or written"):
+        run(handed_in)

@@ -1,0 +1,44 @@
+"""What a teacher runs: `python -m grader build NAME` and `python -m grader grade KEY SUBMISSIONS... --out FOLDER`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from grader.grade import grade_class
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command of `words`, or of the command line. Raises `SystemExit` with a sentence if something fails."""
+    parser = argparse.ArgumentParser(prog="python -m grader", description="Make and grade assignments.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    build = commands.add_parser("build", help="make an assignment's notebooks and its key")
+    build.add_argument("name", nargs="?", default="", help="the name of a master, such as 01_blocks")
+    build.add_argument("--masters", type=Path, default=Path("assignments"), help="folder of masters (assignments)")
+
+    grade = commands.add_parser("grade", help="grade the submissions of an assignment")
+    grade.add_argument("key", type=Path, help="key.json, as `build` wrote it")
+    grade.add_argument("submissions", type=Path, nargs="+", help="notebooks, or folders of notebooks")
+    grade.add_argument("--out", type=Path, required=True, help="folder for grades.csv, pages, summary and rubric.csv")
+    grade.add_argument("--roster", type=Path, help="CSV from Canvas or Moodle, to be filled with points as lms.csv")
+    grade.add_argument("--unsafe-no-sandbox", action="store_true", help="let students' code use network and files")
+
+    arguments = parser.parse_args(words)
+    try:
+        if arguments.command == "build":
+            # Imports MXNet, which takes seconds and which grading does without.
+            from grader.build import build as build_assignment
+
+            build_assignment(arguments.name, arguments.masters)
+        else:
+            safe = not arguments.unsafe_no_sandbox
+            grade_class(arguments.key, arguments.submissions, arguments.out, arguments.roster, safe)
+    except OSError as error:
+        sys.exit(
+            f"{error.filename or arguments.command} cannot be read or written ({error.strerror or error}): "
+            "mend that, then run this again; nothing was left half written."
+        )
+
+
+if __name__ == "__main__":
+    main()

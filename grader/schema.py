@@ -1,0 +1,110 @@
+"""The grader's data, each kind with its fields: the key, what the sandbox is asked and gives back, what a student gets.
+
+`key.json` is a `Key`. Raise `KEY_VERSION` when a field of the key changes its name or its meaning.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypeAlias, TypedDict, final
+
+KEY_VERSION = 2
+
+# What probes take and give. There are no booleans: they are too easily guessed.
+Plain: TypeAlias = "str | int | float | list[Plain]"
+Role: TypeAlias = Literal["", "given", "answer", "check", "text"]
+
+
+class Cell(TypedDict):
+    """A cell that runs in the student's process, before the questions and in the order of the notebook."""
+
+    name: str  # nbgrader's grade_id; that of an answer is also the name of its question
+    source: NotRequired[str]  # what runs, if the teacher wrote it; without it, what the student wrote
+    trained: NotRequired[bool]  # True: the student's part is the network in the cell's output, as text in base 64
+
+
+class Threshold(TypedDict):
+    """Points for a share of right answers."""
+
+    share: float  # of the answers, from 0 to 1, that have to be right
+    points: int
+
+
+class Question(TypedDict):
+    """An answer with the check that follows it, graded by machine."""
+
+    name: str  # of the answer's cell
+    points: int  # for right answers
+    task: str  # Markdown: the text above the answer, shown on the student's page
+    probe: str  # Python that defines `probe(*arguments)`, which asks the student's code
+    inputs: list[list[Plain]]  # the arguments of each call of `probe`
+    expected: list[Plain]  # the right answers, one for each call; the student's process never gets them
+    shares: list[Threshold]  # if not empty: one call, whose answers count one by one, and points for the share
+    seconds: float  # how long all calls may take
+
+
+class Criterion(TypedDict):
+    """A line of a rubric."""
+
+    text: str
+    points: int  # the most that it can give
+
+
+class Text(TypedDict):
+    """A free text, graded by hand."""
+
+    name: str
+    points: int  # the sum over the rubric
+    task: str  # Markdown, as in `Question`
+    rubric: list[Criterion]
+
+
+class Key(TypedDict):
+    """What the grader needs to grade an assignment. It holds the right answers: only its owner may read the file."""
+
+    version: int  # `KEY_VERSION` of the grader that made it
+    assignment: str  # the file name of the master, without its ending
+    cells: list[Cell]
+    questions: list[Question]
+    texts: list[Text]
+
+
+@final
+class CellStep(TypedDict):
+    """A step of the student's process: run the source of a cell."""
+
+    source: str
+
+
+@final
+class ProbeStep(TypedDict):
+    """A step of the student's process: define the probe, and call it with each input. Fields as in `Question`."""
+
+    probe: str
+    inputs: list[list[Plain]]
+    seconds: float
+
+
+Step: TypeAlias = CellStep | ProbeStep
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back of a step; of a cell that ran without an error, nothing."""
+
+    answers: list | None = None  # one for each input, as JSON: whatever the student's code returned
+    error: str = ""  # the built-in type of the exception that the step ended with
+    failure: str = ""  # a remark for the student, if the step ended the process or used up its time
+
+
+class Verdict(TypedDict):
+    """What a student gets for a question or a free text."""
+
+    points: float | None  # None as long as a free text waits to be graded by hand
+    remark: str  # for the student; it gives no hidden number away
+
+
+class Result(TypedDict):
+    """A graded submission, as it is stored to be read when the same class is graded again."""
+
+    verdicts: dict[str, Verdict]  # by the name of the question
+    texts: dict[str, str]  # by the name of the free text, what the student wrote; empty if nothing
+    code: str  # all answers as one Python file
