@@ -1,23 +1,39 @@
 """The rendered book as one archive to read without a network; `make html.zip` runs this."""
 
+import io
+import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from tools.files import write_whole
+
 FOLDER = "densenet-course"
+HTML, ARCHIVE = Path("_build/html"), Path("_build/html.zip")
 
 
-def bundle(html: Path, archive: Path) -> None:
-    """Every file of the book but Sphinx's own notes; the same book makes the same archive, byte for byte."""
-    with ZipFile(archive, "w") as opened:
+def write_archive(html: Path, archive: Path) -> None:
+    """Pack every file of the folder `html` but Sphinx's own notes; the same book makes the same archive, byte for byte.
+
+    Raises `OSError`, and leaves an older archive as it was, where the archive cannot be written.
+    """
+    content = io.BytesIO()
+    with ZipFile(content, "w") as zip_file:
         for path in sorted(html.rglob("[!.]*")):
             if path.is_file():
                 # ZipInfo's time is the first that an archive can hold.
                 entry = ZipInfo(f"{FOLDER}/{path.relative_to(html).as_posix()}")
                 entry.external_attr = 0o644 << 16
-                opened.writestr(entry, path.read_bytes(), compress_type=ZIP_DEFLATED)
+                zip_file.writestr(entry, path.read_bytes(), compress_type=ZIP_DEFLATED)
+    write_whole(archive, content.getvalue())
+
+
+def main() -> None:
+    try:
+        write_archive(HTML, ARCHIVE)
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")
+    print(f"{ARCHIVE.resolve()}, {ARCHIVE.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
-    archive = Path("_build/html.zip")
-    bundle(Path("_build/html"), archive)
-    print(f"{archive.resolve()}, {archive.stat().st_size / 1e6:.0f} MB")
+    main()

@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 from tools.system_packages import BROWSERS
 
 INSTALL = (sys.executable, "-m", "playwright", "install", "chromium")
-NO_BROWSER = "There is no Chromium: type `sudo apt-get install chromium`, or `.venv/bin/python -m playwright install chromium`."
+NO_BROWSER = (
+    "There is no Chromium: type `sudo apt-get install chromium`, or `.venv/bin/python -m playwright install chromium`."
+)
 
 
 def find_chromium(playwright: Playwright) -> str | None:

@@ -63,12 +63,6 @@ def inside(link: str) -> bool:
     return not parts.scheme and not parts.netloc
 
 
-def test_book_was_rendered(pytestconfig):
-    folder = pytestconfig.option.book / "_build" / "html"
-    if not folder.exists():
-        pytest.fail(f"There is no rendered book in {folder}: run `make book` first.", pytrace=False)
-
-
 def test_every_page_is_reachable_from_the_navigation_of_the_first(html, root, page):
     first = html / f"{root}.html"
     links = {target(first, link["href"]) for link in parse(first).select("nav.bd-links a[href]")} | {first.resolve()}

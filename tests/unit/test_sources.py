@@ -1,0 +1,36 @@
+"""Spelling of all texts, and lint of the code in notebooks; each check finds a planted fault."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+ROOT = Path(__file__).parents[2]
+TEXT = ("*.md", "*.py", "*.js", "*.css", "*.yml", "*.toml", "Makefile", ".ci/run")
+
+
+def misspelled(*paths):
+    """What codespell says of the files, a line a word; `nd` is a module of MXNet."""
+    command = [sys.executable, "-m", "codespell_lib", "--ignore-words-list=nd", *paths]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+
+def test_words_are_spelled_right():
+    listed = subprocess.run(["git", "ls-files", *TEXT], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(listed.stdout.split()) > 50
+    assert not misspelled(*listed.stdout.split())
+
+
+def test_misspelled_word_is_found(tmp_path):
+    (tmp_path / "page.md").write_text("The transition halves the channels.\n".replace("nn", "n"))
+    assert "channels" in misspelled(tmp_path)
+
+
+@pytest.mark.parametrize(("code", "command"), [("import os", "check"), ("x = {1 : 2}", "format --check")])
+def test_fault_in_the_code_of_a_notebook_is_found(code, command, tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "chapter.ipynb")
+    run = [sys.executable, "-m", "ruff", *command.split(), "--config", ROOT / "pyproject.toml", tmp_path]
+    assert "chapter.ipynb" in subprocess.run(run, capture_output=True, text=True).stdout
