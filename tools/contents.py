@@ -6,15 +6,20 @@ import yaml
 
 
 def pages(book: Path) -> list[str]:
-    """The pages that the `_toc.yml` in the folder `book` names, at any depth."""
+    """The pages that the `_toc.yml` in the folder `book` names, at any depth, as paths without a suffix."""
     return pages_below(yaml.safe_load((book / "_toc.yml").read_text()))
 
 
 def pages_below(entry: dict | list | str) -> list[str]:
     """The pages that a part of a table of contents names, at any depth."""
+    found: list[str] = []
     if isinstance(entry, list):
-        return [page for child in entry for page in pages_below(child)]
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [page for child in entry.values() for page in pages_below(child)]
-    return []
+        for part in entry:
+            found += pages_below(part)
+    elif isinstance(entry, dict):
+        for key in ("root", "file"):
+            if key in entry:
+                found.append(entry[key])
+        for part in entry.values():
+            found += pages_below(part)
+    return found
