@@ -103,7 +103,7 @@ def specs(draw):
     return dict(
         stem=draw(st.sampled_from(("imagenet", "cifar"))),
         initial_channels=draw(st.integers(1, 24)),
-        blocks=tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))),
+        blocks=tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))),
         growth_rate=growth_rate,
         bottleneck_width=draw(st.none() | st.integers(1, 5)),
         # A block ends with more than growth_rate channels, of which a transition keeps at least one.
@@ -116,7 +116,8 @@ def specs(draw):
 
 
 @given(specs(), st.integers(0, 20), st.integers(1, 4), st.integers(1, 12), st.integers(1, 2))
-@settings(max_examples=300, deadline=None, derandomize=True, print_blob=True)
+# Any two choices of two keys meet in a hundred about 25 times; a layer more repeats what the one before it does.
+@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
 def test_each_layer_of_any_network_costs_what_is_measured(spec, more, channels, num_classes, batch):
     side = SMALLEST_SIDES[spec["stem"]][len(spec["blocks"]) - 1] + more
     assert_cost_is_what_the_network_measures(spec, side, channels, num_classes, batch)

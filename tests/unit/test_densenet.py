@@ -121,23 +121,15 @@ def test_the_cifar_network_halves_the_side_in_its_transitions_only():
 # Counts
 
 
+# Of the whole family, `test_cost` holds the arithmetic to the published counts, and each network to the arithmetic.
 @pytest.mark.parametrize(
     "spec, num_classes, channels, trainable, total",
     [
         pytest.param(densenet_spec[121], 10, 1, 6_957_834, 6_957_834 + 83_648, id="121, Fashion-MNIST"),
         pytest.param(densenet_spec[121], 1000, 3, 7_978_856, 8_062_504, id="121"),
-        pytest.param(densenet_spec[161], 1000, 3, 28_681_000, 28_900_936, id="161"),
-        pytest.param(densenet_spec[169], 1000, 3, 14_149_480, 14_307_880, id="169"),
-        pytest.param(densenet_spec[201], 1000, 3, 20_013_928, 20_242_984, id="201"),
-        pytest.param(densenet_spec[264], 1000, 3, 33_337_704, 33_736_232, id="264"),
         pytest.param(PLAIN_121, 10, 1, 9_850_890, None, id="121 without bottlenecks"),
         pytest.param(PLAIN_4444, 10, 1, 758_226, None, id="4-4-4-4 without bottlenecks"),
         pytest.param(densenet_spec["40-12"], 10, 3, 1_019_722, None, id="40-12"),
-        pytest.param(densenet_spec["100-12"], 10, 3, 6_979_642, None, id="100-12"),
-        pytest.param(densenet_spec["100-24"], 10, 3, 27_249_082, None, id="100-24"),
-        pytest.param(densenet_spec["BC-100-12"], 10, 3, 769_162, None, id="BC-100-12"),
-        pytest.param(densenet_spec["BC-250-24"], 10, 3, 15_324_406, None, id="BC-250-24"),
-        pytest.param(densenet_spec["BC-190-40"], 10, 3, 25_624_430, None, id="BC-190-40"),
     ],
 )
 def test_parameters_are_as_many_as_published(spec, num_classes, channels, trainable, total):
@@ -152,8 +144,17 @@ def test_parameters_are_as_many_as_published(spec, num_classes, channels, traina
 @pytest.mark.parametrize(
     "name, number",
     [
-        *((121, 121), (161, 161), (169, 169), (201, 201), (264, 265)),
-        *(("40-12", 40), ("100-12", 100), ("100-24", 100), ("BC-100-12", 100), ("BC-250-24", 250), ("BC-190-40", 190)),
+        (121, 121),
+        (161, 161),
+        (169, 169),
+        (201, 201),
+        (264, 265),
+        ("40-12", 40),
+        ("100-12", 100),
+        ("100-24", 100),
+        ("BC-100-12", 100),
+        ("BC-250-24", 250),
+        ("BC-190-40", 190),
     ],
 )
 def test_a_network_is_named_for_its_number_of_weighted_layers(name, number):
@@ -256,7 +257,8 @@ def test_every_width_can_be_trained(initial_channels, growth_rate):
             assert gradient.any(), name
 
 
-@pytest.mark.parametrize("depth", [121, 161, 169, 201])
+# 169 and 201 are 121 with more layers in two blocks; Gluon's own take no side but 224.
+@pytest.mark.parametrize("depth", [121, 161])
 def test_an_imagenet_network_computes_what_gluons_own_does(depth):
     net = DenseNet(densenet_spec[depth], num_classes=1000)
     random = numpy.random.RandomState(0)
