@@ -204,7 +204,7 @@ THREATS = {
     "drips": DRIP,
     "ends the process": "import os; os._exit(0)",
     "ends with the words of the end": END + "os._exit(0)",
-    "floods": "def channels_read(*_):\n    return list(range(10**6))",
+    "floods": "def channels_read(*_):\n    return list(range(10**5))",
     "prints a flood": "for _ in range(10**5): print('x' * 1000)\ndef channels_read(*_): return []",
     "nests deeply": "def channels_read(*_):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
     "takes all memory": "x = [bytearray(2**28) for _ in range(10**4)]",
@@ -232,14 +232,16 @@ def cheating(notebook, source: str):
 @pytest.fixture(scope="module")
 def graded(masters):
     """Each threat's verdicts."""
-    notebook, key = masters[BLOCKS]
-    limit, sandbox.STEP_SECONDS = sandbox.STEP_SECONDS, 5
-    key = json.loads(json.dumps(key).replace(f'"seconds": {limit}', '"seconds": 5'))
-    with ThreadPoolExecutor(2) as pool:
-        threats = enumerate(THREATS.values())
-        grades = list(pool.map(lambda threat: grade.grade(cheating(notebook, threat[1]), key, threat[0]), threats))
-    sandbox.STEP_SECONDS = limit
-    return {name: result["verdicts"] for name, result in zip(THREATS, grades, strict=True)}
+    notebook, key = deepcopy(masters[BLOCKS])
+    for question in key["questions"]:
+        question["seconds"] = 5
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(sandbox, "STEP_SECONDS", 5)
+        results = [
+            pool.submit(grade.grade, cheating(notebook, source), key, slot)
+            for slot, source in enumerate(THREATS.values())
+        ]
+    return {name: result.result()["verdicts"] for name, result in zip(THREATS, results, strict=True)}
 
 
 @needs_sandbox
