@@ -147,7 +147,7 @@ def test_notebooks_run_as_on_the_host_and_print_the_committed_shapes_and_counts(
     environment |= {
         "FASHION_MNIST": str(data.find("train-images-idx3-ubyte.gz").parent),
         "JUPYTER_PATH": str(tmp_path / "jupyter"),
-        # Where this is set, every kernel compiles MXNet and all its packages anew, which takes 7 seconds; no host sets it.
+        # Where this is set, each kernel compiles MXNet and its packages anew, for 7 seconds; no host sets it.
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPATH": "",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
