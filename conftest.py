@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter):
     replayed, compared, tests = Counter(), Counter(), defaultdict(Counter)
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
-            if "chapter" not in (properties := dict(report.user_properties)):
+            if "chapter" not in (properties := dict(getattr(report, "user_properties", ()))):
                 tests[str(Path(report.nodeid.partition("::")[0]).parent)][outcome] += 1
             elif outcome == "passed":
                 replayed[properties["chapter"]] += 1

@@ -5,7 +5,6 @@ on one core, then a class is graded on all cores. Prints two Markdown tables.
 """
 
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ import nbformat
 from mxnet import npx
 
 from grader import build, grade
+from utils import CORES
 from utils.runtime import machine
 
 ROUNDS, CLASSES = 7, (20, 200)
@@ -53,8 +53,7 @@ def main() -> None:
     for name in sides:
         ratio = statistics.median(a / b for a, b in zip(taken[name], taken["import MXNet"], strict=True))
         print(f"| {name} | {statistics.median(taken[name]):.1f} | {ratio:.2f} |")
-    cores = os.cpu_count() or 1
-    print(f"\n| submissions on {cores} cores | seconds a submission and core | memory of the grader |\n|---|---|---|")
+    print(f"\n| submissions on {CORES} cores | seconds a submission and core | memory of the grader |\n|---|---|---|")
     for number in CLASSES:
         with tempfile.TemporaryDirectory() as folder:
             submissions = hand_in(solution, Path(folder), number)
@@ -63,7 +62,7 @@ def main() -> None:
             wall = time.perf_counter() - start
         assert all(verdict["points"] for result in results.values() for verdict in result["verdicts"].values())
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(f"| {number} | {wall * cores / number:.1f} | {memory / 1e6:.0f} MB |")
+        print(f"| {number} | {wall * CORES / number:.1f} | {memory / 1e6:.0f} MB |")
 
 
 if __name__ == "__main__":

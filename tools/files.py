@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import get_ident
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -9,7 +10,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
     Raises `OSError` with the path as its `filename`.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{os.getpid()}.{get_ident()}")
     try:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)

@@ -12,37 +12,24 @@ CONFIG = Path(__file__).parent.parent / "_config.yml"
 SETUP_MARK = "device = setup()"
 SETUP_CELL = """\
 import os
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 REPOSITORY = "<repository>"
-
-
-class SetupError(Exception):
-    def _render_traceback_(self):
-        return [str(self)]
-
-
 if not Path("../utils/runtime.py").exists():
-    course, clone = Path("course").absolute(), Path(f"course.{time.time_ns()}")
-    if not course.exists():
-        if not shutil.which("git"):
-            how = "install it (Debian, Ubuntu: `sudo apt-get install git`), then run this cell again"
-            raise SetupError(f"The course is fetched with git, which is not installed here: {how}.")
-        fetch = f"LC_ALL=C GIT_TERMINAL_PROMPT=0 git clone --depth 1 {REPOSITORY} {clone}"
-        git = subprocess.run(fetch, shell=True, capture_output=True, text=True)
-        if git.returncode:
-            reason = next((line for line in git.stderr.splitlines() if "fatal: " in line), "git did not say why")
-            raise SetupError(f"{REPOSITORY} cannot be cloned ({reason}): mend that, then run this cell again.")
-        try:
-            clone.rename(course)
-        except OSError:
-            shutil.rmtree(clone)
-    if not Path("course/utils/runtime.py").exists():
-        raise SetupError(f"{course} is not this course but has its name: rename it, then run this cell again.")
+
+    class SetupError(Exception):
+        def _render_traceback_(self):
+            return [str(self)]
+
+    clone = f"git clone --depth 1 {REPOSITORY} course.$$ && (mv -T course.$$ course || rm -r course.$$)"
+    fetch = f"export LC_ALL=C GIT_TERMINAL_PROMPT=0; test -e course || ({clone}); test -e course/utils/runtime.py"
+    git = subprocess.run(fetch, shell=True, capture_output=True, text=True)
+    if git.returncode:
+        reasons = [line for line in git.stderr.splitlines() if "fatal: " in line or "not found" in line]
+        reason = reasons[0] if reasons else "the folder `course` here is something else, so rename it"
+        raise SetupError(f"{REPOSITORY} cannot be cloned ({reason}): mend that, then run this cell again.")
     os.chdir("course/chapters")
 sys.path.insert(0, "..")
 from utils.runtime import setup

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import time
-from threading import Barrier
 
 import nbformat
 import pytest
@@ -188,28 +186,6 @@ def test_sandbox_is_sent_no_expected_answer(handed_in, monkeypatch):
     assert len(sent) == 2
     for cell, question in sent:
         assert set(cell) == {"source"} and set(question) == {"probe", "inputs", "seconds"}
-
-
-def test_identical_submissions_that_are_graded_at_once_do_not_write_one_file_at_once(handed_in, monkeypatch):
-    (handed_in / "bob.ipynb").write_bytes((handed_in / "ada.ipynb").read_bytes())
-    both, files = Barrier(2, timeout=30), set()
-    write_whole = grade.write_whole
-
-    def run_steps(*_):
-        both.wait()
-        return [Outcome(), Outcome([20, 40])]
-
-    def write_slowly(path, content):
-        assert path not in files
-        files.add(path)
-        time.sleep(0.1)
-        write_whole(path, content)
-        files.remove(path)
-
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr(sandbox, "run_steps", run_steps)
-    monkeypatch.setattr(grade, "write_whole", write_slowly)
-    assert [row[1] for row in table(run(handed_in) / "grades.csv")[1:]] == ["4", "4", "0"]
 
 
 def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in):

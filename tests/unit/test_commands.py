@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import nbformat
 import pytest
@@ -296,6 +298,19 @@ def test_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
         files.write_whole(path, "new")
     assert caught.value.filename == str(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_threads_may_write_one_file(tmp_path, monkeypatch):
+    both, write_bytes = Barrier(2, timeout=30), Path.write_bytes
+
+    def write_together(path, content):
+        write_bytes(path, content)
+        both.wait()
+
+    monkeypatch.setattr(Path, "write_bytes", write_together)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(files.write_whole, [tmp_path / "a.json"] * 2, ["same", "same"]))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["same"]
 
 
 def test_notebook_that_cannot_be_read_counts_as_none(tmp_path, capsys):
