@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
@@ -27,17 +27,18 @@ from tools.browser import open_browser
 from utils.runtime import machine
 
 ROOT = Path(__file__).parent.parent
-ROUNDS, THEME = 3, ("mxtheme==0.3.17", "sphinxcontrib-jquery==4.1")
+ROUNDS = 3
+COURSE, JUPYTER_BOOK, SPHINX = "the course", "Jupyter Book, default settings", "Sphinx, theme of d2l"
+SPHINX_PACKAGES = ("mxtheme==0.3.17", "sphinxcontrib-jquery==4.1")
 NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}
-PHONE = dict(viewport={"width": 412, "height": 823}, device_scale_factor=1.75, is_mobile=True, has_touch=True)
 PAGES = {"landing page": "book/index", "mathematics": "chapters/07_counting_parameters", "tables": "book/status"}
-JUPYTER_BOOK = """
+JUPYTER_BOOK_CONFIG = """
 only_build_toc_files: true
 execute: {execute_notebooks: "off"}
 bibtex_bibfiles: [book/references.bib]
 sphinx: {extra_extensions: [sphinx_exercise]}
 """
-SPHINX = """
+SPHINX_CONFIG = """
 extensions = ["sphinx_external_toc", "myst_nb", "sphinx_exercise", "sphinxcontrib.bibtex", "sphinxcontrib.jquery"]
 external_toc_exclude_missing = True
 nb_execution_mode = "off"
@@ -64,6 +65,8 @@ KINDS = {".html": "HTML", ".css": "style", ".js": "script", ".woff2": "font", ".
 
 
 class Compressed(SimpleHTTPRequestHandler):
+    """Serves text files that lie compressed on the disk."""
+
     protocol_version = "HTTP/1.1"
 
     def end_headers(self) -> None:
@@ -76,27 +79,40 @@ class Compressed(SimpleHTTPRequestHandler):
 
 
 def build(folder: Path) -> dict[str, Path]:
-    """Make the book in each way; return the folders of the pages."""
+    """Make the book in each way, its text files compressed; return the folders of the pages, by who made them."""
     run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
-    sources, jupyter_book = folder / "sources", [Path(sys.executable).with_name("jupyter-book"), "build", "--quiet"]
-    shutil.copytree(ROOT, sources, ignore=shutil.ignore_patterns(".*", "_build", "[01]*.md"))
-    (sources / "_config.yml").write_text(JUPYTER_BOOK)
+    books = {
+        COURSE: folder / "course" / "_build" / "html",
+        JUPYTER_BOOK: folder / "stock" / "_build" / "html",
+        SPHINX: folder / "d2l",
+    }
+    jupyter_book = [Path(sys.executable).with_name("jupyter-book"), "build", "--quiet"]
     run([*jupyter_book, ROOT, "--path-output", folder / "course"])
+    sources = folder / "sources"
+    shutil.copytree(ROOT, sources, ignore=shutil.ignore_patterns(".*", "_build", "[01]*.md"))
+    (sources / "_config.yml").write_text(JUPYTER_BOOK_CONFIG)
     run([*jupyter_book, sources, "--path-output", folder / "stock"])
-    (sources / "conf.py").write_text(SPHINX)
+    (sources / "conf.py").write_text(SPHINX_CONFIG)
     uv = shutil.which("uv") or ROOT / ".uv" / "bin" / "uv"
-    run([uv, "pip", "install", "--quiet", "--no-deps", "--target", folder / "theme", *THEME])
-    environment = os.environ | {"PYTHONPATH": str(folder / "theme")}
-    run([sys.executable, "-m", "sphinx", "-q", sources, folder / "d2l"], env=environment)
-    books = [folder / "course" / "_build" / "html", folder / "stock" / "_build" / "html", folder / "d2l"]
-    for path in (path for book in books for path in book.rglob("*") if path.suffix in TEXT):
-        path.write_bytes(gzip.compress(path.read_bytes()))
-    return dict(zip(("the course", "Jupyter Book, default settings", "Sphinx, theme of d2l"), books, strict=True))
+    run([uv, "pip", "install", "--quiet", "--no-deps", "--target", folder / "packages", *SPHINX_PACKAGES])
+    environment = os.environ | {"PYTHONPATH": str(folder / "packages")}
+    run([sys.executable, "-m", "sphinx", "-q", sources, books[SPHINX]], env=environment)
+    for book in books.values():
+        for path in book.rglob("*"):
+            if path.suffix in TEXT:
+                path.write_bytes(gzip.compress(path.read_bytes()))
+    return books
 
 
 def load(browser: Browser, address: str) -> Counter[str]:
-    """Load a page; return its bytes by kind and what `OBSERVE` saw."""
-    page = browser.new_page(**PHONE)
+    """Load a page as a phone would.
+
+    Returns its bytes by kind, all of them as `sent` and `unpacked`, the numbers of requests answered and `blocked`, and
+    what `OBSERVE` saw: times in seconds, and `blocking`, the seconds beyond 50 ms of the tasks after the first paint.
+    """
+    page = browser.new_page(
+        viewport={"width": 412, "height": 823}, device_scale_factor=1.75, is_mobile=True, has_touch=True
+    )
     page.add_init_script(OBSERVE)
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -108,40 +124,64 @@ def load(browser: Browser, address: str) -> Counter[str]:
     page.wait_for_timeout(3000)  # formulas are set when the rest is there
     seen, files = page.evaluate("[seen, files()]")
     page.close()
-    blocking = sum(took - 0.05 for start, took in seen.pop("tasks") if start >= seen["first"])
-    elsewhere = {url for url, *_ in files if url.startswith("https:")}
-    taken = Counter(seen | {"blocking": blocking, "blocked": len(elsewhere)})
-    for url, transferred, unpacked in files:
-        if url not in elsewhere:
-            taken.update({"requests": 1, KINDS.get(Path(urlsplit(url).path).suffix, "other"): transferred})
-            taken.update(sent=transferred, unpacked=unpacked)
-    return taken
+    tasks = seen.pop("tasks")
+    measured: Counter[str] = Counter(seen)
+    measured["blocking"] = sum(seconds - 0.05 for start, seconds in tasks if start >= seen["first"])
+    measured["blocked"] = len({url for url, _, _ in files if url.startswith("https:")})
+    for url, sent, unpacked in files:
+        if not url.startswith("https:"):
+            measured["requests"] += 1
+            measured["sent"] += sent
+            measured["unpacked"] += unpacked
+            measured[KINDS.get(Path(urlsplit(url).path).suffix, "other")] += sent
+    return measured
+
+
+def serve(folder: Path) -> str:
+    """Serve a folder from now on; return the address."""
+    server = ThreadingHTTPServer(("localhost", 0), partial(Compressed, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://localhost:{server.server_port}"
+
+
+def print_sizes(loads: dict[tuple[str, str], list[Counter[str]]]) -> None:
+    """Print what each page weighs, in kB, from its first load: the others are alike."""
+    print("| kB as sent | | HTML | style | script | font | image | all | unpacked | requests | blocked |")
+    print("|---" * 11 + "|")
+    for (page, maker), rounds in loads.items():
+        first = rounds[0]
+        sizes = [first[key] / 1e3 for key in ("HTML", "style", "script", "font", "image", "sent", "unpacked")]
+        cells = [f"{size:.0f}" for size in sizes]
+        print(f"| {page} | {maker} | {' | '.join(cells)} | {first['requests']} | {first['blocked']} |")
+
+
+def print_times(loads: dict[tuple[str, str], list[Counter[str]]]) -> None:
+    """Print the medians over the rounds; `ratio` is that of the largest paint to the course's in the same round."""
+    print("| | | first paint, s | largest paint, s | ratio | blocking, s | layout shift |\n" + "|---" * 7 + "|")
+    for (page, maker), rounds in loads.items():
+        ratios = [
+            measured["largest"] / course["largest"]
+            for measured, course in zip(rounds, loads[page, COURSE], strict=True)
+        ]
+        medians = {
+            key: statistics.median(measured[key] for measured in rounds)
+            for key in ("first", "largest", "blocking", "shift")
+        }
+        medians["ratio"] = statistics.median(ratios)
+        cells = [f"{medians[key]:.2f}" for key in ("first", "largest", "ratio", "blocking", "shift")]
+        print(f"| {page} | {maker} | {' | '.join(cells)} |")
 
 
 def main() -> None:
-    loads = {}
+    """Make the books, load their pages in turn, and print the tables."""
+    loads: dict[tuple[str, str], list[Counter[str]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
-        books = build(Path(folder))
-        servers = {
-            name: ThreadingHTTPServer(("localhost", 0), partial(Compressed, directory=books[name])) for name in books
-        }
-        for server in servers.values():
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-        for _, page, name in product(range(ROUNDS), PAGES, books):
-            address = f"http://localhost:{servers[name].server_port}/{PAGES[page]}.html"
-            loads.setdefault((page, name), []).append(load(browser, address))
-    print("| kB as sent | | HTML | style | script | font | image | all | unpacked | requests | blocked |")
-    print("|---" * 11 + "|")
-    for (page, name), (one, *_) in loads.items():
-        sizes = (one[key] / 1e3 for key in ("HTML", "style", "script", "font", "image", "sent", "unpacked"))
-        print(f"| {page} | {name} |", *(f"{size:.0f} |" for size in sizes), f"{one['requests']} | {one['blocked']} |")
+        addresses = {maker: serve(book) for maker, book in build(Path(folder)).items()}
+        for _, page, maker in product(range(ROUNDS), PAGES, addresses):
+            loads[page, maker].append(load(browser, f"{addresses[maker]}/{PAGES[page]}.html"))
+    print_sizes(loads)
     print(f"\nOn {machine()}, as a phone:\n")
-    print("| | | first paint, s | largest paint, s | ratio | blocking, s | layout shift |\n" + "|---" * 7 + "|")
-    for (page, name), rounds in loads.items():
-        for one, course in zip(rounds, loads[page, "the course"], strict=True):
-            one["ratio"] = one["largest"] / course["largest"]
-        columns = [[one[key] for one in rounds] for key in ("first", "largest", "ratio", "blocking", "shift")]
-        print(f"| {page} | {name} |", *(f"{statistics.median(column):.2f} |" for column in columns))
+    print_times(loads)
 
 
 if __name__ == "__main__":

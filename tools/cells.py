@@ -11,6 +11,13 @@ from nbval.plugin import find_comment_markers, find_metadata_tags
 IMAGES = {"image/png", "image/jpeg"}
 SHAPE_OR_COUNT = re.compile(r"check_shape|shape_table|parameter_count|\.shape\b")
 CHECK = re.compile(r"check_shape\(|^\s*assert ", re.MULTILINE)
+# What brings or defines a name computes nothing yet.
+DECLARATION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+
+
+def parse(code: str) -> ast.Module:
+    """The syntax tree of a cell's code, in which IPython's magics have become calls."""
+    return ast.parse(TransformerManager().transform_cell(code))
 
 
 def is_compared(cell: NotebookNode) -> bool:
@@ -21,15 +28,15 @@ def is_compared(cell: NotebookNode) -> bool:
 
 
 def is_replayed_strictly(cell: NotebookNode) -> bool:
+    """Whether a replay runs the cell and fails where it prints something else: no mark tells nbval otherwise."""
     options = dict(find_metadata_tags(cell.metadata)) | dict(find_comment_markers(cell.source))
     return options.get("check", True) and not options.get("skip", False) and cell.execution_count is not None
 
 
 def states_shape_or_count(cell: NotebookNode) -> bool:
     """Whether the cell computes a shape or a count; importing or defining what does is not yet doing so."""
-    not_yet = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-    body = ast.parse(TransformerManager().transform_cell(cell.source)).body
-    return bool(SHAPE_OR_COUNT.search("\n".join(ast.unparse(node) for node in body if not isinstance(node, not_yet))))
+    statements = [ast.unparse(node) for node in parse(cell.source).body if not isinstance(node, DECLARATION)]
+    return bool(SHAPE_OR_COUNT.search("\n".join(statements)))
 
 
 def is_held(cell: NotebookNode) -> bool:
@@ -45,18 +52,19 @@ def texts(output: NotebookNode) -> list[str]:
 
 def definitions(code: str) -> Iterator[tuple[str, str]]:
     """Each name that `code` defines at top level, with the code that defines it but for docstrings."""
-    tree = ast.parse(TransformerManager().transform_cell(code))
+    tree = parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    for node in tree.body:
-        for name in names(node):
-            yield name, ast.unparse(node)
+    for statement in tree.body:
+        for name in names(statement):
+            yield name, ast.unparse(statement)
 
 
-def names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
+def names(statement: ast.stmt) -> list[str]:
+    """The names that a statement defines: a function, a class, or the targets of an assignment."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = getattr(statement, "targets", [getattr(statement, "target", ast.Pass())])
     parts = [part for target in targets for part in ast.walk(target)]
     return [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]

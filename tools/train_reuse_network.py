@@ -24,11 +24,13 @@ class DecayingDenseNet(DenseNet):
     """A DenseNet that is trained with Nesterov momentum and weight decay, as the paper's are."""
 
     def configure_optimizers(self) -> gluon.Trainer:
+        """The optimizer that `Trainer.fit` asks the model for."""
         options = dict(learning_rate=self.lr, momentum=0.9, wd=WEIGHT_DECAY)
         return gluon.Trainer(self.collect_params(), "nag", options)
 
 
 def main() -> None:
+    """Train, store the weights, and write down beside them how they came about."""
     mx.npx.set_np()
     mx.random.seed(SEED)
     net, trainer = DecayingDenseNet(PLAIN_SPEC, lr=LR), Trainer(EPOCHS, one_cycle)

@@ -6,12 +6,15 @@ from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 LINK = re.compile(r'(?<=<a class="reference internal" )(?=href="[^"]*glossary\.html#(term-[^"]+)")')
 
 
 class TermIndex(SphinxTransform):
+    """Makes each link to a term an entry of the index, under the term, by the title of its page."""
+
     default_priority = 840  # before the entries of the index are collected
 
     def apply(self) -> None:
@@ -23,7 +26,9 @@ class TermIndex(SphinxTransform):
                 link.parent.insert(link.parent.index(link), [entry, place])
 
 
-def add_definitions(app, pagename: str, templatename: str, context: dict[str, Any], doctree) -> None:
+def add_definitions(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     """Give each link the first sentence of its definition; course.css shows it."""
     glossary = app.env.get_doctree("book/glossary")
     definitions = {
@@ -34,7 +39,7 @@ def add_definitions(app, pagename: str, templatename: str, context: dict[str, An
     context["body"] = LINK.sub(lambda link: f'data-definition="{escape(definitions[link[1]])}." ', body)
 
 
-def setup(app) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(TermIndex)
     app.connect("html-page-context", add_definitions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
