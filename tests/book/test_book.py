@@ -207,3 +207,7 @@ def test_links_to_terms_carry_their_definitions(html, chapter_article):
         definition = glossary.find(id=urlsplit(link["href"]).fragment).find_next_sibling("dd").get_text(strip=True)
         shown = link["data-definition"].rstrip(".")
         assert len(shown) > 20 and definition.startswith(shown)
+
+
+def test_icons_are_credited_with_a_link(html):
+    assert parse(html / "book" / "how_to_use.html").select("article a[href='https://fontawesome.com']")

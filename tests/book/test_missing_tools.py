@@ -29,7 +29,7 @@ def python(tmp_path):
 
 @pytest.mark.parametrize(
     ("tests", "processes", "sentence"),
-    [("test_explorer", 2, "There is no Chromium: type"), ("test_book", 0, "There is no rendered book in")],
+    [("test_explorer", 2, "There is no Chromium: type"), ("test_html", 0, "There is no rendered book in")],
 )
 def test_run_that_lacks_something_ends_with_one_sentence(tests, processes, sentence, python, tmp_path):
     shutil.copy(ROOT / "_toc.yml", tmp_path)

@@ -16,7 +16,13 @@ from sphinx.jinja2glue import BuiltinTemplateLoader
 # Font Awesome Free's icons are licensed under CC BY 4.0; LICENSE-text and the page "How to use this course" credit it.
 FONT_AWESOME = "theme/pydata_sphinx_theme/static/vendor/fontawesome/*/js/all.min.js"
 ICON = re.compile(r'<(i|span) class="([^"]*?\bfa-(?!solid|brands|regular)([a-z-]+)[^"]*)"([^>]*)></\1>')
-UNUSED_ELEMENTS = ("[href*=fontawesome]", "[src*=fontawesome]", "[href*=thebe]", "[src*=thebe]", "[type*=thebe]")
+UNUSED_ELEMENTS = (
+    "link[href*=fontawesome]",
+    "script[src*=fontawesome]",
+    "[href*=thebe]",
+    "[src*=thebe]",
+    "[type*=thebe]",
+)
 UNUSED_CODE = ("THEBE_JS_URL", "kernelName =")
 
 
