@@ -134,3 +134,17 @@ class Curves:
             self.handle = display.display(figure, display_id=True)
         else:
             self.handle.update(figure)
+
+
+def show_widths(widths: dict[str, list[list[int]]]) -> None:
+    """Channels after each layer, a line for each name; a list a block, from what it reads on (chapter 03)."""
+    _, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for (name, blocks), colour, style in zip(widths.items(), COLOURS, ("--", "-"), strict=False):
+        layers, channels = [], []
+        for number, block in enumerate(blocks):
+            start = number * (len(block) - 1)
+            layers += range(start, start + len(block))
+            channels += block
+        axes.plot(layers, channels, style, color=colour, label=name)
+    axes.set(xlabel="layers so far", ylabel="channels", ylim=(0, None))
+    axes.legend()
