@@ -1,6 +1,6 @@
 """The course's figures, on a white ground so that they read in a light and in a dark book."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 
 import numpy
@@ -20,30 +20,34 @@ def show_connections(num_layers: int) -> None:
     sums = [number + 0.5 for number in layers[2::2]]
     chain = list(pairwise(layers))
     apart = [(source, reader) for source, reader in combinations(layers, 2) if reader - source > 1]
-    around = list(pairwise([0, *sums]))
-    panels = [
-        ("Chain: each layer reads the one before it.", [], chain, []),
-        (
-            "Sum: what two layers read is added to what they make.",
-            sums,
-            list(pairwise(sorted([*layers, *sums]))),
-            around,
-        ),
-        ("Concatenation: each layer reads all that came before it.", [], chain, apart),
-    ]
-    _, rows = plt.subplots(len(panels), figsize=(7.5, 4.6), height_ratios=(1, 2, 2.8), layout="constrained")
-    for axes, (title, sums, straight, bent) in zip(rows, panels, strict=True):
-        boxes = {x: box(axes, x, "input" if x == 0 else f"layer {x}") for x in layers}
-        boxes |= {x: box(axes, x, "+", "circle") for x in sums}
-        for connections, bend, colour in ((straight, 0, "black"), (bent, -0.4, COLOURS[0])):
-            style = dict(arrowstyle="-|>", color=colour, lw=1.4, connectionstyle=f"arc3,rad={bend}")
-            for source, reader in connections:
-                ends = dict(patchA=boxes[source], patchB=boxes[reader], shrinkA=0, shrinkB=0)
-                axes.annotate("", (reader, 0), (source, 0), arrowprops=style | ends, zorder=1)
-        reach = max([reader - source for source, reader in bent], default=0)
-        axes.set(xlim=(-0.4, num_layers + 0.8), ylim=(-0.2, 0.21 * reach + 0.15))
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.axis("off")
+    _, rows = plt.subplots(3, figsize=(7.5, 4.6), height_ratios=(1, 2, 2.8), layout="constrained")
+    draw_layers(rows[0], "Chain: each layer reads the one before it.", layers, chain)
+    with_sums = pairwise(sorted([*layers, *sums]))
+    title = "Sum: what two layers read is added to what they make."
+    draw_layers(rows[1], title, layers, with_sums, list(pairwise([0, *sums])), sums)
+    draw_layers(rows[2], "Concatenation: each layer reads all that came before it.", layers, chain, apart)
+
+
+def draw_layers(
+    axes: Axes,
+    title: str,
+    layers: Sequence[int],
+    straight: Iterable[tuple[float, float]],
+    arcs: Sequence[tuple[float, float]] = (),
+    sums: Sequence[float] = (),
+) -> None:
+    """A row of boxes, with an arrow from each source to each reader. Places are numbers of layers; 0 is the input."""
+    boxes: dict[float, Patch] = {x: box(axes, x, f"layer {x}" if x else "input") for x in layers}
+    boxes |= {x: box(axes, x, "+", "circle") for x in sums}
+    for connections, bend, colour in ((straight, 0, "black"), (arcs, -0.4, COLOURS[0])):
+        style = dict(arrowstyle="-|>", color=colour, lw=1.4, connectionstyle=f"arc3,rad={bend}")
+        for source, reader in connections:
+            ends = dict(patchA=boxes[source], patchB=boxes[reader], shrinkA=0, shrinkB=0)
+            axes.annotate("", (reader, 0), (source, 0), arrowprops=style | ends, zorder=1)
+    reach = max([reader - source for source, reader in arcs], default=0)
+    axes.set(xlim=(-0.4, layers[-1] + 0.8), ylim=(-0.2, 0.21 * reach + 0.15))
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.axis("off")
 
 
 def box(axes: Axes, x: float, text: str, shape: str = "round") -> Patch:
@@ -174,7 +178,8 @@ def show_widths(widths: dict[str, list[list[int]]]) -> None:
     """Channels after each layer, a line for each name; a list a block, from what it reads on (chapter 03)."""
     _, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     for (name, blocks), colour, style in zip(widths.items(), COLOURS, ("--", "-"), strict=False):
-        layers, channels = [], []
+        layers: list[int] = []
+        channels: list[int] = []
         for number, block in enumerate(blocks):
             start = number * (len(block) - 1)
             layers += range(start, start + len(block))
