@@ -4,6 +4,7 @@ Every definition here is printed in a chapter, word for word but for its docstri
 Source: Huang et al. 2017, "Densely Connected Convolutional Networks", section 3 and table 1.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from d2l import mxnet as d2l
@@ -130,6 +131,15 @@ def head(num_classes: int, activation: str = "relu") -> nn.HybridSequential:
     return block
 
 
+def layer_maker(spec: Spec) -> Callable[[int], nn.HybridSequential]:
+    """What builds one layer of a dense block from its growth rate, with the choices of `spec` (chapter 04)."""
+    use_bias, activation, drop_rate = spec["use_bias"], spec["activation"], spec["drop_rate"]
+    if spec["bottleneck_width"] is None:
+        return partial(conv_block, use_bias=use_bias, activation=activation, drop_rate=drop_rate)
+    width = spec["bottleneck_width"]
+    return partial(bottleneck_block, width=width, use_bias=use_bias, activation=activation, drop_rate=drop_rate)
+
+
 class DenseNet(d2l.Classifier):
     """The whole network of a spec (chapter 04).
 
@@ -146,10 +156,7 @@ class DenseNet(d2l.Classifier):
         self.save_hyperparameters()
         check_spec(spec)
         use_bias, activation = spec["use_bias"], spec["activation"]
-        make_layer = partial(conv_block, use_bias=use_bias, activation=activation, drop_rate=spec["drop_rate"])
-        if spec["bottleneck_width"]:
-            make_layer = partial(bottleneck_block, width=spec["bottleneck_width"], **make_layer.keywords)
-        num_channels = spec["initial_channels"]
+        make_layer, num_channels = layer_maker(spec), spec["initial_channels"]
         self.net = nn.HybridSequential()
         self.net.add(stem(num_channels, use_bias, activation, spec["stem"]))
         for i, num_layers in enumerate(spec["blocks"]):

@@ -1,31 +1,59 @@
 """The course's figures, on a white ground so that they read in a light and in a dark book."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations, pairwise
 
 import numpy
 from IPython import display, get_ipython
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from pandas import DataFrame
 
 COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47")
 
 
 def show_connections(num_layers: int) -> None:
-    """A dense block as boxes in a row, with an arrow from each source to each reader (chapter 01)."""
-    _, axes = plt.subplots(figsize=(1.5 * (num_layers + 1), 2.6), layout="constrained")
-    names = ["input"] + [f"layer {number}" for number in range(1, num_layers + 1)]
-    for x, name in enumerate(names):
-        box = dict(boxstyle="round,pad=0.4", facecolor="white", edgecolor="black")
-        axes.text(x, 0, name, ha="center", va="center", bbox=box, zorder=2)
-        for reader in range(x + 1, num_layers + 1):
-            length = reader - x
-            start, end = ((x + 0.28, 0), (reader - 0.28, 0)) if length == 1 else ((x, 0.1), (reader, 0.1))
-            bend = "arc3,rad=0" if length == 1 else "arc3,rad=-0.35"
-            arrow = dict(arrowstyle="-|>", color=COLOURS[(length - 1) % len(COLOURS)], connectionstyle=bend, lw=1.4)
-            axes.annotate("", end, start, arrowprops=arrow, zorder=1)
-    axes.set(xlim=(-0.5, num_layers + 0.5), ylim=(-0.25, 0.2 * num_layers + 0.1))
+    """The same layers as a chain, with a sum around every two of them, and concatenated (chapter 01)."""
+    layers = range(num_layers + 1)
+    sums = [number + 0.5 for number in layers[2::2]]
+    chain = list(pairwise(layers))
+    apart = [(source, reader) for source, reader in combinations(layers, 2) if reader - source > 1]
+    _, rows = plt.subplots(3, figsize=(7.5, 4.6), height_ratios=(1, 2, 2.8), layout="constrained")
+    draw_layers(rows[0], "Chain: each layer reads the one before it.", layers, chain)
+    with_sums = pairwise(sorted([*layers, *sums]))
+    title = "Sum: what two layers read is added to what they make."
+    draw_layers(rows[1], title, layers, with_sums, list(pairwise([0, *sums])), sums)
+    draw_layers(rows[2], "Concatenation: each layer reads all that came before it.", layers, chain, apart)
+
+
+def draw_layers(
+    axes: Axes,
+    title: str,
+    layers: Sequence[int],
+    straight: Iterable[tuple[float, float]],
+    arcs: Sequence[tuple[float, float]] = (),
+    sums: Sequence[float] = (),
+) -> None:
+    """A row of boxes, with an arrow from each source to each reader. Places are numbers of layers; 0 is the input."""
+    boxes: dict[float, Patch] = {x: box(axes, x, f"layer {x}" if x else "input") for x in layers}
+    boxes |= {x: box(axes, x, "+", "circle") for x in sums}
+    for connections, bend, colour in ((straight, 0, "black"), (arcs, -0.4, COLOURS[0])):
+        style = dict(arrowstyle="-|>", color=colour, lw=1.4, connectionstyle=f"arc3,rad={bend}")
+        for source, reader in connections:
+            ends = dict(patchA=boxes[source], patchB=boxes[reader], shrinkA=0, shrinkB=0)
+            axes.annotate("", (reader, 0), (source, 0), arrowprops=style | ends, zorder=1)
+    reach = max([reader - source for source, reader in arcs], default=0)
+    axes.set(xlim=(-0.4, layers[-1] + 0.8), ylim=(-0.2, 0.21 * reach + 0.15))
+    axes.set_title(title, loc="left", fontsize=10)
     axes.axis("off")
+
+
+def box(axes: Axes, x: float, text: str, shape: str = "round") -> Patch:
+    """A labelled box, and the patch at whose rim an arrow can end."""
+    look = dict(boxstyle=f"{shape},pad=0.4", facecolor="white", edgecolor="black")
+    return axes.text(x, 0, text, ha="center", va="center", bbox=look, zorder=2).get_bbox_patch()
 
 
 def show_channels(input_channels: int, num_layers: int, growth_rate: int) -> None:
@@ -50,6 +78,16 @@ def show_channels(input_channels: int, num_layers: int, growth_rate: int) -> Non
     axes.set(xticks=range(num_layers + 1), xticklabels=ticks, ylabel="channels")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], title="made by")
+
+
+def show_fields(fields: dict[str, numpy.ndarray]) -> None:
+    """Boolean maps `(height, width)` side by side, with the window that is true in each named above it (chapter 02)."""
+    _, columns = plt.subplots(1, len(fields), figsize=(2 * len(fields), 2.3), layout="constrained")
+    for axes, (name, field) in zip(columns, fields.items(), strict=True):
+        axes.pcolormesh(field, cmap="Blues", vmin=0, vmax=1.3, edgecolors="#bbbbbb", linewidth=0.5)
+        height, width = field.any(axis=1).sum(), field.any(axis=0).sum()
+        axes.set(title=f"{name}: {height}x{width}", aspect="equal")
+        axes.axis("off")
 
 
 def show_architecture(table: DataFrame) -> None:
@@ -134,3 +172,18 @@ class Curves:
             self.handle = display.display(figure, display_id=True)
         else:
             self.handle.update(figure)
+
+
+def show_widths(widths: dict[str, list[list[int]]]) -> None:
+    """Channels after each layer, a line for each name; a list a block, from what it reads on (chapter 03)."""
+    _, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for (name, blocks), colour, style in zip(widths.items(), COLOURS, ("--", "-"), strict=False):
+        layers: list[int] = []
+        channels: list[int] = []
+        for number, block in enumerate(blocks):
+            start = number * (len(block) - 1)
+            layers += range(start, start + len(block))
+            channels += block
+        axes.plot(layers, channels, style, color=colour, label=name)
+    axes.set(xlabel="layers so far", ylabel="channels", ylim=(0, None))
+    axes.legend()

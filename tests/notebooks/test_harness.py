@@ -197,12 +197,17 @@ def write_chapter(source: Path, fault: Fault, executed: NotebookNode) -> None:
 
 
 def write_definitions(path: Path) -> None:
-    """A chapter that prints all of the library, but for one thing missing and two others not as they are kept."""
+    """A chapter that prints all of the library, but for one thing missing and three others not as they are kept.
+
+    Three are printed twice: `transition_block` is wrong at last, `bottleneck_block` at first, and `DenseBlock` never.
+    """
     modules = ("densenet.py", "spec.py")
     kept = dict(pair for module in modules for pair in definitions((ROOT / "utils" / module).read_text()))
     del kept["stem"]
     printed = [*kept.values(), kept["transition_block"].replace("pool_size=2", "pool_size=3")]
     printed[list(kept).index("head")] = kept["head"].replace("GlobalAvgPool2D", "GlobalMaxPool2D")
+    printed.insert(0, kept["bottleneck_block"].replace("width: int=4", "width: int=2"))
+    printed.insert(0, kept["DenseBlock"].replace("self.layers", "self.steps"))
     skipped = {"tags": ["nbval-skip"]}
     nbformat.write(new_notebook(cells=[new_code_cell(code, metadata=skipped) for code in printed]), path)
 
@@ -251,7 +256,8 @@ def test_broken_chapter_fails_for_its_own_reasons_and_a_sound_one_passes(name, r
     {
         "stem": "no chapter prints stem",
         "head": "no chapter prints head as utils holds it",
-        "transition_block": "definitions prints another transition_block",
+        "transition_block": "definitions prints another transition_block than utils holds",
+        "bottleneck_block": "definitions prints a bottleneck_block that builds another block",
     }.items(),
 )
 def test_definition_that_differs_between_chapter_and_library_fails(name, reason, run):
@@ -259,7 +265,7 @@ def test_definition_that_differs_between_chapter_and_library_fails(name, reason,
     assert len(failures[name]) == 1 and reason in failures[name][0]
 
 
-@pytest.mark.parametrize("name", ["conv_block", "bottleneck_block", "DenseBlock", "imagenet_spec", "DenseNet"])
+@pytest.mark.parametrize("name", ["conv_block", "DenseBlock", "imagenet_spec", "DenseNet"])
 def test_definition_that_chapter_and_library_share_passes(name, run):
     _, failures = run
     assert failures[name] == []

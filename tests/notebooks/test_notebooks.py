@@ -2,21 +2,27 @@
 
 import base64
 import datetime
+import inspect
 import re
 from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
 import pytest
+from mxnet import np, npx
 
 from tools.cells import definitions, is_compared, is_held, states_shape_or_count, texts
 from tools.figures import figures, optimised
 from tools.notebooks import from_source
+from utils import densenet
+from utils.measure import parameter_count
 
 GLUED = re.compile(r"\{glue:?\w*\}`([\w-]+)[:`]")
 MACHINE_PATH = re.compile(r"(?<![\w/.<)\]])/[A-Za-z][\w.-]*/\w|file:/|\b[A-Z]:\\\w")
 CHAPTER_NUMBER = re.compile(r'(?<=setup\(")\d\d(?="\))')
 UTILS = Path(__file__).parents[2] / "utils"
+# What blocks are built with to compare a chapter's first version with the library's.
+ARGUMENTS = {"num_channels": 8, "growth_rate": 4, "num_layers": 2, "num_classes": 10}
 NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size", "is_number")
 LIBRARY = [
     definition
@@ -129,9 +135,34 @@ def test_setup_cell_is_the_same_in_every_chapter(notebook, pytestconfig):
 
 
 @pytest.mark.parametrize(("name", "code"), LIBRARY, ids=[name for name, _ in LIBRARY])
-def test_chapters_print_what_the_library_holds(name, code, printed):
+def test_last_printed_version_is_the_librarys_and_earlier_ones_build_the_same(name, code, printed):
     held = [code for defined, code in LIBRARY if defined == name]
     versions = [(chapter, version) for defined, chapter, version in printed if defined == name]
     assert code in [version for _, version in versions], f"no chapter prints {name} as utils holds it:\n{code}"
+    last_chapter, last = versions[-1]
+    assert last in held, f"{last_chapter} prints another {name} than utils holds"
     for chapter, version in versions:
-        assert version in held, f"{chapter} prints another {name} than utils holds"
+        if version not in held:
+            arguments = {argument: ARGUMENTS[argument] for argument in required_arguments(name, version)}
+            shape, count = shape_and_count(name, version, arguments)
+            expected = shape_and_count(name, code, arguments)
+            assert (shape, count) == expected, f"{chapter} prints a {name} that builds another block than utils' does"
+
+
+def required_arguments(name, code):
+    parameters = inspect.signature(defined_by(code)[name]).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+
+
+def shape_and_count(name, code, arguments):
+    npx.set_np()
+    block = defined_by(code)[name](**arguments)
+    block.initialize()
+    return block(np.zeros((2, 3, 32, 32))).shape, parameter_count(block)
+
+
+def defined_by(code):
+    """What the library would hold if this were one of its definitions."""
+    scope = dict(vars(densenet))
+    exec(code, scope)
+    return scope
