@@ -24,8 +24,8 @@ pdf: book  ## the book as one PDF, for which Chromium has to be there: _build/de
 html.zip: book  ## the book as one archive, to read without a network: _build/html.zip
 	@$(RUN) tools.archive
 
-links: book  ## try every external link of the book
-	@.venv/bin/jupyter-book build . --builder linkcheck
+links: environment  ## try every external link of the book
+	@.venv/bin/jupyter-book build . --quiet --builder linkcheck --path-output _build/links
 
 test:  ## replay every notebook, test everything; ONLY=chapters/08 or ONLY=tests/unit runs a part
 ifdef ONLY

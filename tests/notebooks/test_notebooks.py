@@ -23,7 +23,7 @@ CHAPTER_NUMBER = re.compile(r'(?<=setup\(")\d\d(?="\))')
 UTILS = Path(__file__).parents[2] / "utils"
 # What blocks are built with to compare a chapter's first version with the library's.
 ARGUMENTS = {"num_channels": 8, "growth_rate": 4, "num_layers": 2, "num_classes": 10}
-NOT_PRINTED = ("__all__", "CHOICES", "check_spec", "check_size", "is_number")
+NOT_PRINTED = ("__all__", "CHOICES", "Spec", "check_spec", "check_size", "is_number")
 LIBRARY = [
     definition
     for module in ("densenet.py", "spec.py", "memory_efficient.py", "backward.py")
