@@ -131,7 +131,7 @@ def make() -> None:
         try:
             run([uv, "venv", "--quiet", "--clear", "--relocatable", "--python", "3.11", VENV], "making .venv", settings)
         except EnvironmentProblem as error:
-            if "interpreter" not in str(error) and "reached" not in str(error):
+            if not any(word in str(error) for word in ("interpreter", "Python", "reached")):
                 raise
             raise EnvironmentProblem(
                 "There is no Python 3.11 on this machine, and none could be fetched: install one "
