@@ -48,7 +48,7 @@ check: environment  ## lint, types and unit tests in two minutes, without the bo
 	@$(LINT)
 	@$(PYTEST) tests/unit
 
-test-hosts: environment  ## run chapters in replicas of Colab, Kaggle and a clone, and load the GPU build (4 GB, half an hour)
+test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, and load the GPU build (4 GB, two hours)
 	@$(RUN) pytest tests/hosts -m ''
 
 notebooks: environment  ## execute the chapters whose source changed; NAME=03 executes one
