@@ -1,5 +1,6 @@
 """A chapter's source as a notebook: converted, executed, and its stored outputs taken over."""
 
+import ast
 import datetime
 import re
 import time
@@ -43,9 +44,17 @@ def code(notebook: nbformat.NotebookNode) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def statements(source: str) -> str:
+    """What a cell computes: its code without comments and layout."""
+    try:
+        return ast.unparse(ast.parse(source))
+    except SyntaxError:  # a line of magic
+        return source
+
+
 def is_executed(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> bool:
-    """Whether `stored` holds the outputs of `notebook`; a new repository's address in the setup cell changes none."""
-    return code(stored)[1:] == code(notebook)[1:]
+    """Whether `stored` holds the outputs of `notebook`: comments and the address in the setup cell change none."""
+    return list(map(statements, code(stored)[1:])) == list(map(statements, code(notebook)[1:]))
 
 
 def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> None:

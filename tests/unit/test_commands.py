@@ -10,7 +10,7 @@ from threading import Barrier
 import nbformat
 import pytest
 
-from tools import environment, files, make_notebooks, render, system_packages
+from tools import environment, files, make_notebooks, notebooks, render, system_packages
 
 ROOT = Path(__file__).parents[2]
 SENTENCE = re.compile(r"[^\n]+: [^\n]+\.")
@@ -284,6 +284,24 @@ def test_chapter_is_chosen_by_its_number_or_file(name):
 @pytest.mark.parametrize("name", ["../README", "0", "99", "why", "*"])
 def test_name_that_is_no_chapter_is_refused_with_the_known_ones(name):
     assert "01_why_concatenate" in sentence(make_notebooks.chosen, name)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_executed"),
+    [
+        ("x = 1  # why", True),
+        ("x = (\n    1\n)", True),
+        ("x = 2", False),
+        ("%time x = 1", False),
+        ("assert (x := 1)", False),
+    ],
+)
+def test_chapter_is_executed_again_when_its_statements_change_and_not_for_a_comment(source, is_executed):
+    stored, changed = (
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in ("setup()", text)])
+        for text in ("x = 1", source)
+    )
+    assert notebooks.is_executed(changed, stored) == is_executed
 
 
 def full(*_):
