@@ -31,7 +31,7 @@ test:  ## replay every notebook, test everything; ONLY=chapters/08 or ONLY=tests
 ifdef ONLY
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.dataset
-	@$(PYTEST) $(patsubst chapters/%,$(wildcard chapters/$(notdir $(ONLY))*.ipynb),$(ONLY))
+	@$(PYTEST) $(or $(wildcard $(ONLY)*.ipynb),$(ONLY))
 else
 	@echo "Replaying every chapter and testing everything, usually in 10 minutes on two quiet cores"
 	@python3 tools/system_packages.py
