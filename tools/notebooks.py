@@ -44,16 +44,28 @@ def code(notebook: nbformat.NotebookNode) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+class WithoutAnnotations(ast.NodeTransformer):
+    """Takes away the annotations of functions and their arguments."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+
 def statements(source: str) -> str:
-    """What a cell computes: its code without comments and layout."""
+    """What a cell computes: its code without comments, layout and the annotations of functions."""
     try:
-        return ast.unparse(ast.parse(source))
+        return ast.unparse(WithoutAnnotations().visit(ast.parse(source)))
     except SyntaxError:  # a line of magic
         return source
 
 
 def is_executed(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> bool:
-    """Whether `stored` holds the outputs of `notebook`: comments and the address in the setup cell change none."""
+    """Whether `stored` holds the outputs of `notebook`; comments, annotations and the repository's address make none."""
     return list(map(statements, code(stored)[1:])) == list(map(statements, code(notebook)[1:]))
 
 

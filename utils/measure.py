@@ -19,6 +19,7 @@ from d2l import mxnet as d2l
 from mxnet import autograd, gluon, np, npx
 from mxnet.gluon import nn
 
+from utils import QUICK
 from utils.backward import backward
 from utils.cost import layers
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
@@ -26,6 +27,8 @@ from utils.memory_efficient import MemoryEfficientDenseNet
 from utils.peak import peak_memory
 from utils.spec import Spec
 from utils.training import hybridized
+
+QUICK_STEPS = 2
 
 
 def parameter_count(net: gluon.Block, trainable: bool = True) -> int:
@@ -130,8 +133,11 @@ def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
 def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 10) -> float:
     """Images a second in training, measured by training `model` for some steps on one batch (chapter 09).
 
-    Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes.
+    Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes. With COURSE_QUICK set,
+    the number of steps is `QUICK_STEPS`.
     """
+    if QUICK:
+        num_steps = QUICK_STEPS
     model.collect_params().reset_ctx(X.ctx)
     hybridized(model)
     optimizer = model.configure_optimizers()
