@@ -65,7 +65,7 @@ def statements(source: str) -> str:
 
 
 def is_executed(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> bool:
-    """Whether `stored` holds the outputs of `notebook`; comments, annotations and the repository's address make none."""
+    """Whether `stored` holds the outputs of `notebook`; comments, annotations and the setup cell change none."""
     return list(map(statements, code(stored)[1:])) == list(map(statements, code(notebook)[1:]))
 
 
