@@ -33,7 +33,7 @@ ifdef ONLY
 	@$(RUN) tools.dataset
 	@$(PYTEST) $(or $(wildcard $(ONLY)*.ipynb),$(ONLY))
 else
-	@echo "Replaying every chapter and testing everything, usually in 10 minutes on two quiet cores"
+	@echo "Replaying every chapter and testing everything, in 10 to 25 minutes on two cores"
 	@python3 tools/system_packages.py
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.browser
@@ -43,7 +43,7 @@ else
 	@$(PYTEST)
 endif
 
-check: environment  ## lint, types and unit tests in two minutes, without the book
+check: environment  ## lint, types and unit tests, without the book
 	@$(RUN) tools.dataset
 	@$(LINT)
 	@$(PYTEST) tests/unit
