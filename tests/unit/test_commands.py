@@ -1,5 +1,6 @@
 """What comes before the first test: .venv and the tools of `make test` are brought, or one sentence says what to do."""
 
+import os
 import re
 import subprocess
 import sys
@@ -339,3 +340,28 @@ def test_notebook_that_cannot_be_read_counts_as_none(tmp_path, capsys):
     assert make_notebooks.stored_notebook(path) is None and "01.ipynb cannot be read" in capsys.readouterr().out
     nbformat.write(nbformat.v4.new_notebook(), path)
     assert make_notebooks.stored_notebook(path) == nbformat.v4.new_notebook()
+
+
+# What a run of the tests ends with
+
+
+@pytest.mark.parametrize(("settings", "status"), [({}, 0), ({"CI": "true"}, 1)], ids=["at home", "in CI"])
+def test_a_skipped_test_counts_as_a_failure_where_ci_is_set(settings, status, tmp_path):
+    skipped = tmp_path / "test_skipped.py"
+    skipped.write_text("import pytest\n\n\ndef test_sandbox():\n    pytest.skip('no sandbox')\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        tmp_path,
+        skipped,
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | settings
+    run = subprocess.run(command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert run.returncode == status, run.stdout + run.stderr
+    assert ("which counts as a failure" in run.stdout) == bool(status)
