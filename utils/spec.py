@@ -69,8 +69,8 @@ densenet_spec: dict[int | str, Spec] = {
 }
 
 
-def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False):
-    """The `Spec` of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 09).
+def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> Spec:
+    """The recipe of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 09).
 
     `depth` counts layers with weights: the stem's, the transitions' and the classifier, which are
     four, and one for each layer of a block, or two with bottlenecks.
