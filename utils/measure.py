@@ -130,7 +130,7 @@ def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
     return int(layer_table(net, input_shape)["multiply_adds"].sum())
 
 
-def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 10) -> float:
+def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 4) -> float:
     """Images a second in training, measured by training `model` for some steps on one batch (chapter 09).
 
     Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes. With COURSE_QUICK set,

@@ -349,18 +349,7 @@ def test_notebook_that_cannot_be_read_counts_as_none(tmp_path, capsys):
 def test_a_skipped_test_counts_as_a_failure_where_ci_is_set(settings, status, tmp_path):
     skipped = tmp_path / "test_skipped.py"
     skipped.write_text("import pytest\n\n\ndef test_sandbox():\n    pytest.skip('no sandbox')\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "conftest",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        tmp_path,
-        skipped,
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "--rootdir", tmp_path, skipped]
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | settings
     run = subprocess.run(command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert run.returncode == status, run.stdout + run.stderr
