@@ -27,7 +27,7 @@ html.zip: book  ## the book as one archive, to read without a network: _build/ht
 links: environment  ## try every external link of the book
 	@.venv/bin/jupyter-book build . --quiet --builder linkcheck --path-output _build/links
 
-test:  ## replay every notebook, test everything; ONLY=chapters/08 or ONLY=tests/unit runs a part
+test:  ## replay every notebook, test everything; ONLY=chapters/09 or ONLY=tests/unit runs a part
 ifdef ONLY
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.dataset

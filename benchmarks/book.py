@@ -31,7 +31,7 @@ ROUNDS = 3
 COURSE, JUPYTER_BOOK, SPHINX = "the course", "Jupyter Book, default settings", "Sphinx, theme of d2l"
 SPHINX_PACKAGES = ("mxtheme==0.3.17", "sphinxcontrib-jquery==4.1")
 NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}
-PAGES = {"landing page": "book/index", "mathematics": "chapters/07_counting_parameters", "tables": "book/status"}
+PAGES = {"landing page": "book/index", "mathematics": "chapters/08_counting_parameters", "tables": "book/status"}
 JUPYTER_BOOK_CONFIG = """
 only_build_toc_files: true
 execute: {execute_notebooks: "off"}

@@ -42,7 +42,7 @@ def held_back(seed: int) -> tuple[str, list[int]]:
 def check_budget(spec: Spec, parameters: int, activation_bytes: int) -> None:
     """Raise `ValueError` if the network of `spec` has more parameters, or keeps more bytes for a batch of 128 images.
 
-    Both are counted by `utils.cost` for the images of Fashion-MNIST (chapters 07 and 08).
+    Both are counted by `utils.cost` for the images of Fashion-MNIST (chapters 08 and 09).
     """
     needs = cost.total(cost.layers(spec, SIDE, 1, NUM_CLASSES, BATCH))
     if needs.parameters > parameters:

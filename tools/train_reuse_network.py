@@ -1,4 +1,4 @@
-"""Train the network of chapter 12 and store it in chapters/trained: `python -m tools.train_reuse_network`."""
+"""Train the network of chapter 13 and store it in chapters/trained: `python -m tools.train_reuse_network`."""
 
 import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a DenseNet costs, by arithmetic alone: shapes, parameters, multiply-adds, memory (chapters 07 to 09).
+"""What a DenseNet costs, by arithmetic alone: shapes, parameters, multiply-adds, memory (chapters 08 to 10).
 
 `python -m utils.cost 121 --side 224` prints the table. `utils.measure` reads the same off a real network.
 """
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 def layers(spec: Spec, side: int, channels: int = 3, num_classes: int = 1000, batch: int = 1) -> list[Layer]:
-    """Every layer of the network of `spec`, in the order of the forward pass (chapter 07).
+    """Every layer of the network of `spec`, in the order of the forward pass (chapter 08).
 
     The input has the shape `(batch, channels, side, side)`. Raises `ValueError` for a bad spec, for
     sizes that are no whole numbers above zero, and for a side that cannot be halved often enough.

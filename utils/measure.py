@@ -1,4 +1,4 @@
-"""Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 12).
+"""Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 13).
 
 `utils.cost` says the same by arithmetic. `python -m utils.measure 121 --side 224 --batch 16` measures the peak
 memory of a network of the paper.
@@ -55,7 +55,7 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
 
 def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFrame:
-    """Each single layer of a network, in the order in which it runs (chapter 07).
+    """Each single layer of a network, in the order in which it runs (chapter 08).
 
     The columns are those of `cost.Layer`, but for the memory. Runs the network on zeros of
     `input_shape`, `(batch, channel, height, width)`; a concatenation in a `DenseBlock` is a layer, too.
@@ -126,12 +126,12 @@ def row(stage: str, name: str, output: np.ndarray, layer: gluon.Block | None = N
 
 
 def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of all convolutions and linear layers on a batch of `input_shape` (chapter 07)."""
+    """Multiply-adds of all convolutions and linear layers on a batch of `input_shape` (chapter 08)."""
     return int(layer_table(net, input_shape)["multiply_adds"].sum())
 
 
 def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 4) -> float:
-    """Images a second in training, measured by training `model` for some steps on one batch (chapter 09).
+    """Images a second in training, measured by training `model` for some steps on one batch (chapter 10).
 
     Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes. With COURSE_QUICK set,
     the number of steps is `QUICK_STEPS`.

@@ -1,4 +1,4 @@
-"""Peak memory, measured in a process of its own (chapter 08).
+"""Peak memory, measured in a process of its own (chapter 09).
 
 A process that has once used memory does not give all of it back: MXNet keeps what it took of a GPU,
 malloc some of the rest. So each measurement has a fresh process, forked from one that has only imported.

@@ -14,8 +14,8 @@ SCRIPT = Path(__file__).parents[2] / "book" / "_static" / "explorer" / "cost.js"
 ON_PAGES = {
     "book/explorer": (2, 1),
     "chapters/04_densenet_121": (1, 1),
-    "chapters/07_counting_parameters": (1, 0),
-    "chapters/08_measuring_memory": (1, 0),
+    "chapters/08_counting_parameters": (1, 0),
+    "chapters/09_measuring_memory": (1, 0),
 }
 INPUTS = [(224, 3, 1000, 1), (32, 3, 10, 16), (97, 1, 10, 64), (29, 1, 7, 3)]
 WRONG = {
@@ -73,7 +73,7 @@ def spoil(rng, spec, sizes):
 
 
 def in_python(spec, sizes):
-    """What `utils.cost` says, in the form of the script; blocks keep their output alone, as in chapter 10."""
+    """What `utils.cost` says, in the form of the script; blocks keep their output alone, as in chapter 11."""
     try:
         rows = cost.layers(spec, **sizes)
     except ValueError as error:
