@@ -54,6 +54,12 @@ HOSTS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
 )
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+# The last so many of the published training images are the validation split.
+NUM_VALIDATION = 5000
+# Mean and standard deviation of the pixels of the training images, from 0 to 1; chapter 05 computes them.
+MEAN, DEVIATION = 0.286, 0.353
+# Pixels by which augmentation moves an image at most.
+MOVE = 2
 CACHE = Path(pooch.os_cache("fashion-mnist"))
 THREE_WAYS = (
     "connect to the network and run this again, or run `apt-get install --reinstall dataset-fashion-mnist` "
@@ -209,15 +215,25 @@ def load(name: str) -> numpy.ndarray:
 
 
 class Batches:
-    """Batches of images in [0, 1], `(batch, 1, height, width)`, with labels `(batch,)`.
+    """Batches of normalised images, `(batch, 1, height, width)`, with labels `(batch,)`.
 
     The images stay bytes in one array; a batch is one slice of it. With a `seed` each pass is
     in a new order, and the same seed gives the same orders again; without one it is the stored order.
+    With `augment`, which needs a seed, each image is moved and may be mirrored, anew in each pass.
     """
 
-    def __init__(self, images: numpy.ndarray, labels: numpy.ndarray, batch_size: int, seed: int | None = None) -> None:
-        self.images, self.labels, self.batch_size = images, labels, batch_size
+    def __init__(
+        self,
+        images: numpy.ndarray,
+        labels: numpy.ndarray,
+        batch_size: int,
+        seed: int | None = None,
+        augment: bool = False,
+    ) -> None:
+        self.images, self.labels, self.batch_size, self.augment = images, labels, batch_size, augment
         self.random = None if seed is None else numpy.random.RandomState(seed)
+        if augment and not self.random:
+            raise ValueError("augment draws random numbers, so it needs a seed.")
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
@@ -228,9 +244,28 @@ class Batches:
             self.random.shuffle(order)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
+            images = self.images[rows]
+            if self.augment and self.random:
+                images = moved_and_mirrored(images, self.random)
             # NumPy scales a small batch many times faster than MXNet, which queues each operation.
-            X = numpy.multiply(self.images[rows, None], 1 / 255, dtype="float32", order="C")
+            X = numpy.multiply(images[:, None], 1 / (255 * DEVIATION), dtype="float32", order="C")
+            X -= MEAN / DEVIATION
             yield wrapped(X), wrapped(self.labels[rows].astype("int32"))
+
+
+def moved_and_mirrored(images: numpy.ndarray, random: numpy.random.RandomState) -> numpy.ndarray:
+    """Bytes `(image, height, width)`, each image moved by up to `MOVE` pixels each way and mirrored half of the time.
+
+    What moves in from outside is black. Source: He et al. 2016, section 4.2, who move by four pixels.
+    """
+    num_images, height, width = images.shape
+    larger = numpy.pad(images, ((0, 0), (MOVE, MOVE), (MOVE, MOVE)))
+    windows = numpy.lib.stride_tricks.sliding_window_view(larger, (1, height, width))
+    down, right = random.randint(2 * MOVE + 1, size=(2, num_images))
+    moved = windows[numpy.arange(num_images), down, right, 0]
+    mirrored = random.randint(2, size=num_images) == 1
+    moved[mirrored] = moved[mirrored, :, ::-1]
+    return moved
 
 
 def wrapped(array: numpy.ndarray) -> np.ndarray:
@@ -239,28 +274,48 @@ def wrapped(array: numpy.ndarray) -> np.ndarray:
 
 
 class FashionMNIST(d2l.DataModule):
-    """The 60,000 training and 10,000 test images of Fashion-MNIST (chapter 05).
+    """Fashion-MNIST in three splits: 55,000 images to train on, 5,000 to choose by, 10,000 to test with (chapter 05).
 
     Each image is resized to `resize` (height, width) and framed with `pad` black pixels on each
-    side, once, here. Attributes `images` and `labels` map "train" and "test" to bytes,
-    `(image, height, width)` and `(image,)`. Raises `DatasetError` if the files cannot be had.
+    side, once, here. Attributes `images` and `labels` map "train", "val" and "test" to bytes,
+    `(image, height, width)` and `(image,)`; "val" holds the last 5,000 published training images.
+    With `augment` the training images are moved and mirrored. Raises `DatasetError` if the files cannot be had.
     """
 
     names = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
-    def __init__(self, batch_size: int = 64, resize: tuple[int, int] = (28, 28), pad: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        batch_size: int = 64,
+        resize: tuple[int, int] = (28, 28),
+        pad: int = 0,
+        seed: int = 0,
+        augment: bool = False,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.images: dict[str, numpy.ndarray] = {}
-        self.labels: dict[str, numpy.ndarray] = {}
-        for split, prefix in (("train", "train"), ("test", "t10k")):
-            self.images[split] = framed(load(f"{prefix}-images-idx3-ubyte.gz"), resize, pad)
-            self.labels[split] = load(f"{prefix}-labels-idx1-ubyte.gz")
+        images = framed(load("train-images-idx3-ubyte.gz"), resize, pad)
+        labels = load("train-labels-idx1-ubyte.gz")
+        self.images = {
+            "train": images[:-NUM_VALIDATION],
+            "val": images[-NUM_VALIDATION:],
+            "test": framed(load("t10k-images-idx3-ubyte.gz"), resize, pad),
+        }
+        self.labels = {
+            "train": labels[:-NUM_VALIDATION],
+            "val": labels[-NUM_VALIDATION:],
+            "test": load("t10k-labels-idx1-ubyte.gz"),
+        }
 
     def get_dataloader(self, train: bool) -> Batches:
-        """The batches of the training images, shuffled, or of the test images in their stored order."""
-        split = "train" if train else "test"
-        return Batches(self.images[split], self.labels[split], self.batch_size, self.seed if train else None)
+        """The batches of the training images, shuffled, or of the validation images in their stored order."""
+        if train:
+            return Batches(self.images["train"], self.labels["train"], self.batch_size, self.seed, self.augment)
+        return Batches(self.images["val"], self.labels["val"], self.batch_size)
+
+    def test_dataloader(self) -> Batches:
+        """The batches of the test images in their stored order: read them once, when everything is chosen."""
+        return Batches(self.images["test"], self.labels["test"], self.batch_size)
 
     def text_labels(self, indices: Iterable[SupportsInt]) -> list[str]:
         """The names of the classes with these numbers."""

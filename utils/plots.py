@@ -163,9 +163,9 @@ class Curves:
         middles = (numpy.arange(len(groups)) + 0.5) * num_epochs / len(groups)
         axes.plot(middles, [group.mean() for group in groups], "-", label="train_loss")
         epochs = range(1, num_epochs + 1)
-        axes.plot(epochs, history["test_loss"], "o--", label="test_loss")
+        axes.plot(epochs, history["val_loss"], "o--", label="val_loss")
         axes.plot(epochs, history["train_acc"], "s-.", label="train_acc")
-        axes.plot(epochs, history["test_acc"], "^:", label="test_acc")
+        axes.plot(epochs, history["val_acc"], "^:", label="val_acc")
         axes.set(xlabel="epoch", xlim=(0, self.max_epochs * 1.02), ylim=(0, None))
         axes.legend()
         if self.handle is None:

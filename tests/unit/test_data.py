@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import itertools
 import multiprocessing
 import os
 import signal
@@ -123,28 +124,44 @@ def assert_helps(error, *words):
 # The published data set
 
 
-def test_the_published_images_load_with_their_shapes(fashion):
-    assert fashion.images["train"].shape == (60000, 28, 28)
-    assert fashion.images["test"].shape == (10000, 28, 28)
-    assert fashion.labels["train"].shape == (60000,)
-    assert fashion.labels["test"].shape == (10000,)
-    assert {array.dtype for array in (*fashion.images.values(), *fashion.labels.values())} == {numpy.dtype("uint8")}
+@pytest.mark.parametrize("split, number", [("train", 55000), ("val", 5000), ("test", 10000)])
+def test_the_published_images_load_in_three_splits(fashion, split, number):
+    images, labels = fashion.images[split], fashion.labels[split]
+    assert images.shape == (number, 28, 28) and labels.shape == (number,)
+    assert images.dtype == labels.dtype == numpy.uint8
 
 
-@pytest.mark.parametrize("split, per_class", [("train", 6000), ("test", 1000)])
-def test_every_class_has_as_many_images(fashion, split, per_class):
-    assert numpy.bincount(fashion.labels[split]).tolist() == [per_class] * 10
+def test_training_and_validation_images_are_the_published_training_images_each_once(fashion):
+    assert numpy.bincount(numpy.concatenate([fashion.labels["train"], fashion.labels["val"]])).tolist() == [6000] * 10
+    assert numpy.bincount(fashion.labels["test"]).tolist() == [1000] * 10
+
+
+def test_the_training_images_have_mean_and_deviation_by_which_all_are_normalised(fashion):
+    pixels = fashion.images["train"] / 255
+    assert (pixels.mean(), pixels.std()) == (
+        pytest.approx(data.MEAN, abs=5e-4),
+        pytest.approx(data.DEVIATION, abs=5e-4),
+    )
 
 
 def test_labels_are_told_by_name(fashion):
     assert fashion.text_labels([9, 0]) == ["ankle boot", "t-shirt"]
 
 
-def test_training_images_are_shuffled_and_test_images_are_not(fashion):
-    _, y_train = next(iter(fashion.train_dataloader()))
-    _, y_test = next(iter(fashion.val_dataloader()))
-    assert y_train.asnumpy().tolist() != fashion.labels["train"][:64].tolist()
-    assert y_test.asnumpy().tolist() == fashion.labels["test"][:64].tolist()
+def test_training_images_are_shuffled_and_the_others_are_not(fashion):
+    loaders = dict(train=fashion.train_dataloader(), val=fashion.val_dataloader(), test=fashion.test_dataloader())
+    in_stored_order = {}
+    for split, loader in loaders.items():
+        _, y = next(iter(loader))
+        in_stored_order[split] = y.asnumpy().tolist() == fashion.labels[split][:64].tolist()
+    assert in_stored_order == dict(train=False, val=True, test=True)
+
+
+def test_only_training_images_are_augmented():
+    augmented, plain = data.FashionMNIST(augment=True), data.FashionMNIST()
+    first = [next(iter(module.val_dataloader()))[0].asnumpy() for module in (augmented, plain)]
+    numpy.testing.assert_array_equal(*first)
+    assert augmented.train_dataloader().augment and not augmented.test_dataloader().augment
 
 
 # Lookup
@@ -489,6 +506,11 @@ def noise(number=7, side=28):
     return numpy.random.RandomState(0).randint(1, 256, (number, side, side)).astype("uint8")
 
 
+def as_bytes(X):
+    """The pixels from 0 to 255 that a batch was made of."""
+    return 255 * (X.asnumpy() * data.DEVIATION + data.MEAN)
+
+
 def order(batches):
     return [int(label) for _, y in batches for label in y]
 
@@ -527,22 +549,59 @@ def test_every_image_comes_exactly_once_and_with_its_own_label(seed, batch_size,
     assert sorted(order(batches)) == list(range(10))
     for X, y in served:
         assert X.shape == (len(y), 1, 3, 5)
-        numpy.testing.assert_allclose(X.asnumpy()[:, 0, 2, 4] * 255, y.asnumpy(), atol=1e-4)
+        numpy.testing.assert_allclose(as_bytes(X)[:, 0, 2, 4], y.asnumpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("turn", [numpy.asfortranarray, lambda images: images.transpose(0, 2, 1)])
 def test_images_may_lie_in_memory_in_any_layout(turn):
     images = turn(noise(number=4))
     X, _ = next(iter(data.Batches(images, numpy.zeros(4, "uint8"), 4)))
-    numpy.testing.assert_allclose(X.asnumpy()[:, 0], images / 255, rtol=1e-6)
+    numpy.testing.assert_allclose(as_bytes(X)[:, 0], images, atol=1e-3)
 
 
-def test_values_lie_between_zero_and_one_as_floats():
+def test_values_are_normalised_floats():
     images = numpy.arange(256, dtype="uint8").reshape(1, 16, 16)
     X, y = next(iter(data.Batches(images, numpy.array([7], "uint8"), 1)))
     assert (X.dtype, y.dtype) == (numpy.float32, numpy.int32)
-    assert (X.min(), X.max()) == (0, 1)
-    numpy.testing.assert_allclose(X.asnumpy()[0, 0], images[0] / 255, rtol=1e-6)
+    numpy.testing.assert_allclose(X.asnumpy()[0, 0], (images[0] / 255 - 0.286) / 0.353, rtol=1e-5, atol=1e-6)
+
+
+# Augmentation
+
+
+def test_an_augmented_image_is_moved_by_at_most_two_pixels_and_perhaps_mirrored():
+    images = noise(number=400)
+    moved = data.moved_and_mirrored(images, numpy.random.RandomState(1))
+    seen = []
+    for image, result in zip(images, moved, strict=True):
+        framed = numpy.pad(image, 2)
+        for down, right, turn in itertools.product(range(5), range(5), (1, -1)):
+            if (result == framed[down : down + 28, right : right + 28][:, ::turn]).all():
+                seen.append((down, right, turn))
+    assert len(seen) == 400 and len(set(seen)) == 50
+
+
+def test_augmentation_differs_from_image_to_image_and_from_pass_to_pass_but_not_with_the_same_seed():
+    def two_passes():
+        same_image = numpy.repeat(noise(1), 64, axis=0)
+        batches = data.Batches(same_image, numpy.zeros(64, "uint8"), 64, seed=3, augment=True)
+        return [next(iter(batches))[0].asnumpy() for _ in range(2)]
+
+    first, second = two_passes()
+    assert len({image.tobytes() for image in first}) > 10
+    assert (first != second).any()
+    numpy.testing.assert_array_equal([first, second], two_passes())
+
+
+def test_augmentation_leaves_the_stored_images_as_they_were():
+    images = noise()
+    list(data.Batches(images, numpy.zeros(7, "uint8"), 4, seed=0, augment=True))
+    numpy.testing.assert_array_equal(images, noise())
+
+
+def test_augmentation_without_a_seed_is_refused():
+    with pytest.raises(ValueError, match="augment draws random numbers, so it needs a seed"):
+        data.Batches(noise(), numpy.zeros(7, "uint8"), 4, augment=True)
 
 
 # Frames and sizes

@@ -5,7 +5,7 @@ from utils import plots, training
 from utils.data import Batches
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
-from utils.training import Trainer, accuracy, one_cycle, predict
+from utils.training import Trainer, accuracy, nesterov, one_cycle, predict
 
 # isort: split
 import os
@@ -81,9 +81,9 @@ def test_the_loss_falls_and_the_classes_are_learned():
     history = fit_anew(Textures(number=256), max_epochs=6, schedule=one_cycle)
     # Ten seeds gave at most 0.06, 0.11, and an accuracy of 1.
     assert history["train_loss"][-1] < 0.15 * history["train_loss"][0]
-    assert history["test_loss"][-1] < 0.25
+    assert history["val_loss"][-1] < 0.25
     assert history["train_acc"][-1] > 0.95
-    assert history["test_acc"][-1] > 0.95
+    assert history["val_acc"][-1] > 0.95
 
 
 def test_training_equals_a_plain_loop_also_with_a_partial_last_batch():
@@ -95,21 +95,26 @@ def test_training_equals_a_plain_loop_also_with_a_partial_last_batch():
     model, losses = DenseNet(SPEC, num_classes=4), []
     # The trainer settles shapes, and with them draws the weights, on a blank image.
     model(np.zeros((1, 1, 32, 32)))
-    optimizer = gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": model.lr})
+    parameters = model.collect_params()
+    decaying = [parameter for name, parameter in parameters.items() if name.endswith("weight")]
+    others = [parameter for name, parameter in parameters.items() if not name.endswith("weight")]
+    options = {"learning_rate": model.lr, "momentum": 0.9}
+    optimizers = [gluon.Trainer(decaying, "nag", options | {"wd": 5e-4}), gluon.Trainer(others, "nag", options)]
     loader = data.train_dataloader()
     for _ in range(2):
         for X, y in loader:
             with autograd.record():
                 loss = model.loss(model(X), y)
             loss.backward()
-            optimizer.step(1)
+            for optimizer in optimizers:
+                optimizer.step(1)
             losses.append(float(loss))
     numpy.testing.assert_allclose(history["step_loss"], losses, rtol=1e-3)
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_last_bit(data):
     first, same, other = fit_anew(data), fit_anew(data), fit_anew(data, seed=2)
-    for name in ("train_loss", "train_acc", "test_loss", "test_acc", "step_loss"):
+    for name in ("train_loss", "train_acc", "val_loss", "val_acc", "step_loss"):
         assert first[name] == same[name]
     assert first["step_loss"] != other["step_loss"]
 
@@ -120,7 +125,7 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_bit(data):
 def test_the_history_has_a_value_for_each_epoch_and_each_step(data):
     history = fit_anew(data, max_epochs=3)
     lengths = {name: len(values) for name, values in history.items()}
-    epochs = dict(train_loss=3, train_acc=3, test_loss=3, test_acc=3, seconds=3)
+    epochs = dict(train_loss=3, train_acc=3, val_loss=3, val_acc=3, seconds=3)
     assert lengths == epochs | dict(step_loss=3 * len(data.train_dataloader()))
 
 
@@ -141,13 +146,13 @@ def test_the_training_accuracy_is_that_of_the_batches_as_they_were_met(data, mod
     assert trainer.history["train_acc"] == [pytest.approx(numpy.mean(met))]
 
 
-def test_the_test_loss_and_accuracy_are_those_of_the_predictions(data, model):
+def test_the_validation_loss_and_accuracy_are_those_of_the_predictions(data, model):
     trainer = Trainer(2)
     trainer.fit(model, data)
     log_probabilities = predict(model, data.val_dataloader(), trainer.device)
-    assert trainer.history["test_acc"][-1] == accuracy(log_probabilities, data.labels)
+    assert trainer.history["val_acc"][-1] == accuracy(log_probabilities, data.labels)
     expected = -numpy.mean([row[label] for row, label in zip(log_probabilities, data.labels, strict=True)])
-    assert trainer.history["test_loss"][-1] == pytest.approx(expected, rel=1e-5)
+    assert trainer.history["val_loss"][-1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_second_fit_starts_a_new_history(data, model):
@@ -213,6 +218,29 @@ def test_one_cycle_rises_in_a_quarter_and_falls_in_the_rest(progress, share):
     assert one_cycle(progress) == pytest.approx(share, abs=1e-12)
 
 
+# Optimizer
+
+
+def test_weight_decay_shrinks_the_weights_and_neither_normalisation_nor_biases(model):
+    model(np.zeros((1, 1, 32, 32)))
+    optimizer = nesterov(model, weight_decay=0.5)
+    before = {name: parameter.data().asnumpy() for name, parameter in model.collect_params().items()}
+    with autograd.record():
+        loss = 0 * model(np.zeros((2, 1, 32, 32))).sum()
+    loss.backward()
+    optimizer.step(1)
+    for name, parameter in model.collect_params().items():
+        if parameter.grad_req == "write":
+            # The first step of Nesterov's momentum is 1.9 times a plain one.
+            share = 1 - 1.9 * 0.5 * model.lr if name.endswith("weight") else 1
+            numpy.testing.assert_allclose(parameter.data().asnumpy(), share * before[name], rtol=1e-5, err_msg=name)
+
+
+def test_a_negative_weight_decay_is_refused(data, model):
+    with pytest.raises(ValueError, match=r"weight_decay must be at least 0, and is -0\.1"):
+        Trainer(1, weight_decay=-0.1).fit(model, data)
+
+
 # Prediction
 
 
@@ -228,7 +256,7 @@ def test_predictions_are_log_probabilities_in_stored_order(model):
     numpy.testing.assert_allclose(together, numpy.concatenate(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_accuracy_is_the_share_of_rows_that_are_highest_at_the_label():
+def val_accuracy_is_the_share_of_rows_that_are_highest_at_the_label():
     scores = numpy.array([[0.0, -1, -2], [-1, 0, -2], [-1, -2, 0], [0, -2, -1]])
     assert accuracy(scores, numpy.array([0, 1, 1, 2])) == 0.5
 
@@ -349,7 +377,7 @@ def test_an_interrupted_training_keeps_what_it_finished(monkeypatch, data, model
     trainer = Trainer(3)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(model, data)
-    names = ("train_loss", "train_acc", "test_loss", "test_acc", "seconds")
+    names = ("train_loss", "train_acc", "val_loss", "val_acc", "seconds")
     assert [len(trainer.history[name]) for name in names] == [1] * 5
     assert len(trainer.history["step_loss"]) == len(loader)
 
@@ -391,11 +419,11 @@ def test_the_curves_are_whole_and_redrawn_in_place(monkeypatch, steps_per_epoch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for epochs in (1, 2):
-            history = {name: [0.5] * epochs for name in ("train_acc", "test_loss", "test_acc")}
+            history = {name: [0.5] * epochs for name in ("train_acc", "val_loss", "val_acc")}
             curves.draw(history | dict(step_loss=[1.0] * epochs * steps_per_epoch))
     assert len(shown) == 2
     lines = {line.get_label(): line for line in shown[-1].axes[0].get_lines()}
-    assert set(lines) == {"train_loss", "test_loss", "train_acc", "test_acc"}
+    assert set(lines) == {"train_loss", "val_loss", "train_acc", "val_acc"}
     x, y = lines["train_loss"].get_data()
     assert numpy.isfinite(y).all()
     assert 0 < min(x) < max(x) < 2
