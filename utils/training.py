@@ -33,22 +33,23 @@ def one_cycle(progress: float) -> float:
     return (1 + math.cos(math.pi * phase)) / 2
 
 
-def nesterov(model: d2l.Classifier, weight_decay: float) -> gluon.Trainer:
-    """Gradient descent with Nesterov momentum 0.9 and weight decay (chapter 06).
+def sgd_with_momentum(model: d2l.Classifier, weight_decay: float) -> gluon.Trainer:
+    """Stochastic gradient descent with momentum 0.9 and weight decay (chapter 06).
 
-    Only weights decay, not biases, nor the scales and shifts of normalisation. Raises `ValueError` for a negative decay.
-    Source: Huang et al. 2017, section 4.2, who let all parameters decay.
+    Weights decay; biases and the scales and shifts of normalisation do not. Raises `ValueError` if the decay
+    is negative. Source: Huang et al. 2017, section 4.2, with Nesterov's momentum and decay of all parameters.
     """
     if weight_decay < 0:
         raise ValueError(f"weight_decay must be at least 0, and is {weight_decay}.")
     for name, parameter in model.collect_params().items():
         parameter.wd_mult = float(name.endswith("weight"))
     options = dict(learning_rate=model.lr, momentum=MOMENTUM, wd=weight_decay)
-    return gluon.Trainer(model.collect_params(), "nag", options)
+    # Not "nag", Nesterov's: with weight decay, MXNet's gives other losses from the same seed now and then.
+    return gluon.Trainer(model.collect_params(), "sgd", options)
 
 
 class Trainer(d2l.Trainer):
-    """`d2l.Trainer` on the GPU if there is one, with a hybridized network and `nesterov` (chapter 06).
+    """`d2l.Trainer` on the GPU if there is one, with a hybridized network and `sgd_with_momentum` (chapter 06).
 
     `schedule(progress)` gives the share of `model.lr` to use after `progress` (0 to 1) of the
     training; the rate is constant without one. After each epoch, `history` has one more value
@@ -83,7 +84,7 @@ class Trainer(d2l.Trainer):
         try:
             self.prepare_data(data)
             self.prepare_model(model)
-            self.optim = nesterov(model, self.weight_decay)
+            self.optim = sgd_with_momentum(model, self.weight_decay)
             self.train_batch_idx = 0
             for epoch in range(self.max_epochs):
                 self.epoch = epoch
