@@ -60,6 +60,9 @@ def imagenet_spec(growth_rate: int, *blocks: int) -> Spec:
     )
 
 
+# For images of 28 pixels, whose side the stem keeps: most layers stand where the side is halved (chapter 06).
+small_spec = imagenet_spec(16, 1, 3, 6) | dict(stem="cifar", initial_channels=16)
+
 densenet_spec: dict[int | str, Spec] = {
     121: imagenet_spec(32, 6, 12, 24, 16),
     161: imagenet_spec(48, 6, 12, 36, 24),
