@@ -87,6 +87,11 @@ def main() -> None:
     mx.npx.set_np()
     speed = {depth: run(question="images a second", depth=depth) for depth in DEPTHS}
     rate = best_rate()
+    print(f"\nThe plain network of {max(DEPTHS)} layers after {IMAGES:,} images:\n")
+    print("| rate | validation loss | error |\n|---|---|---|")
+    for lower in LOWER_RATES:
+        result = run(kind="plain", depth=max(DEPTHS), seed=RATE_SEED, rate=lower, images=IMAGES)
+        print(f"| {lower} | {result['val_loss']:.3f} | {result['error']:.2f} |")
     once = [(depth, kind, IMAGES) for depth in DEPTHS for kind in KINDS]
     share = {depth: speed[depth]["dense"] / speed[depth]["residual"] for depth in DEPTHS}
     in_the_same_time = [(depth, "dense", int(IMAGES * share[depth])) for depth in DEPTHS]
@@ -97,11 +102,6 @@ def main() -> None:
             for depth, kind, images in rows:
                 result = run(kind=kind, depth=depth, seed=seed, rate=rate, images=images)
                 errors[depth, kind, images].append(result["error"])
-    print(f"\nThe plain network of {max(DEPTHS)} layers after {IMAGES:,} images:\n")
-    print("| rate | validation loss | error |\n|---|---|---|")
-    for lower in LOWER_RATES:
-        result = run(kind="plain", depth=max(DEPTHS), seed=RATE_SEED, rate=lower, images=IMAGES)
-        print(f"| {lower} | {result['val_loss']:.3f} | {result['error']:.2f} |")
     print(f"\nError in percent of the validation images, rate {rate}, on {machine()}:\n")
     print("| depth | network | parameters | million multiply-adds | images a second | images |", end="")
     print(*(f" seed {seed} |" for seed in SEEDS), sep="")
