@@ -37,6 +37,9 @@ def imperative_rounds(data):
     from mxnet.gluon import nn
     from mxnet.gluon.data.vision import transforms
 
+    from utils.data import DEVIATION, MEAN
+    from utils.training import MOMENTUM, WEIGHT_DECAY
+
     class DenseBlock(nn.Block):
         def __init__(self, num_layers, growth_rate):
             super().__init__()
@@ -60,12 +63,14 @@ def imperative_rounds(data):
     net.add(DenseBlock(16, 32), nn.BatchNorm(), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(10))
     net.initialize(init.MSRAPrelu("in", slope=0), ctx=d2l.try_gpu())
 
-    transform = transforms.Compose([transforms.Resize((SIDE, SIDE)), transforms.ToTensor()])
+    steps = [transforms.Resize((SIDE, SIDE)), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
+    transform = transforms.Compose(steps)
     images = np.array(data.images["train"][..., None], dtype="uint8")
     dataset = gluon.data.ArrayDataset(images, data.labels["train"].astype("int32")).transform_first(transform)
     loader = gluon.data.DataLoader(dataset, BATCH_SIZE, shuffle=True)
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
-    optimizer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+    options = {"learning_rate": 0.1, "momentum": MOMENTUM, "wd": WEIGHT_DECAY}
+    optimizer = gluon.Trainer(net.collect_params(), "sgd", options)
     while True:
         start = time.perf_counter()
         for X, y in islice(loader, STEPS):
