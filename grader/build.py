@@ -7,7 +7,8 @@ each answer, and its hidden tests, which may call `fingerprint` (`grader.fingerp
 
 - `inputs(random)`: lists of arguments, drawn with the secret seed;
 - `probe(*arguments)`: asks the student's code for an answer;
-- `expected(random)`, for a trained network's answers alone: drawn as `inputs` are. Others are the solution's;
+- `expected(random)`, for an answer with one of the tags below alone: the answers, drawn as `inputs` are. Others are
+  the solution's;
 - `shares`, optional: `{share of right answers: points}`. Without it all answers must be right;
 - `reported_within`, optional: each answer is `[share, answers]`, and `share`, which the student states, has to be the
   share of the answers that are right, as nearly as this;
@@ -129,6 +130,11 @@ def is_trained(cell: NotebookNode) -> bool:
     return NETWORK_TAG in cell.metadata.get("tags", [])
 
 
+def is_numbers(cell: NotebookNode) -> bool:
+    """Whether a cell's answer is the numbers to which it gives names."""
+    return NUMBERS_TAG in cell.metadata.get("tags", [])
+
+
 def for_students(notebook: NotebookNode) -> NotebookNode:
     """The notebook without solutions, which become errors, and without hidden tests."""
     notebook = deepcopy(notebook)
@@ -193,7 +199,7 @@ def make_cell(cell: NotebookNode, source: str) -> Cell:
     """A cell that students' code needs; `source` runs if the cell is the teacher's."""
     if is_trained(cell):
         return {"name": name_of(cell), "trained": True}
-    if NUMBERS_TAG in cell.metadata.get("tags", []):
+    if is_numbers(cell):
         return {"name": name_of(cell), "numbers": True}
     if role(cell) == "answer":
         return {"name": name_of(cell)}
@@ -210,7 +216,7 @@ def make_question(
     try:
         exec(probe, test_names)
         inputs = test_names["inputs"](random.Random(question_seed))
-        if "expected" in test_names:
+        if is_trained(answer) or is_numbers(answer):
             expected = test_names["expected"](random.Random(question_seed))
         else:
             expected = [test_names["probe"](*arguments) for arguments in inputs]

@@ -108,11 +108,12 @@ def test_key_says_which_cell_is_read_for_numbers_alone_and_how_nearly_a_report_h
     cell = CELL.format(
         mark.format("share", "false", "true", 0), "# answer: share\n### BEGIN SOLUTION\nshare = 0.5\n### END SOLUTION"
     )
-    tests = TESTS.replace("assert double(1) == 2\n", "").replace("### END", "reported_within = 0.01\n### END")
-    tests = tests.replace("double(number)", "[share, [number]]")
+    more = "reported_within = 0.01\n\n\ndef expected(random):\n    return [[1, 2]]\n"
+    tests = TESTS.replace("assert double(1) == 2\n", "").replace("### END", f"{more}### END")
     key = key_of(cell + check("check_share", tests), tmp_path)
     assert key["cells"] == [{"name": "share", "numbers": True}]
-    assert key["questions"][0]["reported_within"] == 0.01
+    (question,) = key["questions"]
+    assert question["reported_within"] == 0.01 and question["expected"] == [[1, 2]]
 
 
 def test_build_writes_the_notebooks_and_a_key_that_only_its_owner_may_read(in_new_folder, capsys):
