@@ -7,11 +7,16 @@ each answer, and its hidden tests, which may call `fingerprint` (`grader.fingerp
 
 - `inputs(random)`: lists of arguments, drawn with the secret seed;
 - `probe(*arguments)`: asks the student's code for an answer;
-- `expected(random)`, for a trained network alone: the answers, drawn as `inputs` are. Others are the solution's;
+- `expected(random)`, for an answer with one of the tags below alone: the answers, drawn as `inputs` are. Others are
+  the solution's;
 - `shares`, optional: `{share of right answers: points}`. Without it all answers must be right;
+- `reported_within`, optional: each answer is `[share, answers]`, and `share`, which the student states, has to be the
+  share of the answers that are right, as nearly as this;
 - `seconds`, optional: how long the probe may take, if not `STEP_SECONDS`.
 
-Of an answer with the tag `trained-network`, the grader reads the network that `hand_in` put into the cell's output.
+Of an answer with the tag `trained-network`, the grader reads the network that `hand_in` put into the cell's output; of
+one with the tag `numbers` it reads lines such as `accuracy = 0.87` and runs no code. An assignment with a network has
+no other answers, because code could put another network in the place of the one that was handed in.
 The hidden tests of a free text are its rubric, lines such as `- 1 point: It gives a number.`
 """
 
@@ -47,7 +52,7 @@ STUBS = {
     "code": r'\1raise NotImplementedError("Write your code here.")\2',
     "markdown": rf"\1{NO_TEXT}\2",
 }
-NETWORK_TAG = "trained-network"
+NETWORK_TAG, NUMBERS_TAG = "trained-network", "numbers"
 
 
 class MasterError(Exception):
@@ -125,6 +130,11 @@ def is_trained(cell: NotebookNode) -> bool:
     return NETWORK_TAG in cell.metadata.get("tags", [])
 
 
+def is_numbers(cell: NotebookNode) -> bool:
+    """Whether a cell's answer is the numbers to which it gives names."""
+    return NUMBERS_TAG in cell.metadata.get("tags", [])
+
+
 def for_students(notebook: NotebookNode) -> NotebookNode:
     """The notebook without solutions, which become errors, and without hidden tests."""
     notebook = deepcopy(notebook)
@@ -189,6 +199,8 @@ def make_cell(cell: NotebookNode, source: str) -> Cell:
     """A cell that students' code needs; `source` runs if the cell is the teacher's."""
     if is_trained(cell):
         return {"name": name_of(cell), "trained": True}
+    if is_numbers(cell):
+        return {"name": name_of(cell), "numbers": True}
     if role(cell) == "answer":
         return {"name": name_of(cell)}
     return {"name": name_of(cell), "source": source}
@@ -204,7 +216,7 @@ def make_question(
     try:
         exec(probe, test_names)
         inputs = test_names["inputs"](random.Random(question_seed))
-        if is_trained(answer):
+        if is_trained(answer) or is_numbers(answer):
             expected = test_names["expected"](random.Random(question_seed))
         else:
             expected = [test_names["probe"](*arguments) for arguments in inputs]
@@ -215,7 +227,7 @@ def make_question(
     shares: list[Threshold] = []
     for share, points in test_names.get("shares", {}).items():
         shares.append({"share": share, "points": points})
-    return {
+    question: Question = {
         "name": name_of(answer),
         "points": check.metadata.nbgrader.points,
         "task": task_above(master, answer),
@@ -225,6 +237,9 @@ def make_question(
         "shares": shares,
         "seconds": test_names.get("seconds", STEP_SECONDS),
     }
+    if "reported_within" in test_names:
+        question["reported_within"] = test_names["reported_within"]
+    return question
 
 
 def make_text(master: NotebookNode, cell: NotebookNode) -> Text:

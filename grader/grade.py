@@ -3,6 +3,7 @@
 Students' code answers probes in a sandbox. This process, the only one that has the expected answers, compares.
 """
 
+import ast
 import builtins
 import hashlib
 import json
@@ -10,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,11 @@ def submitted_sources(content: bytes, key: Key) -> dict[str, str]:
     """The source of each named cell of a notebook; of several cells with one name, the first counts.
 
     The name stands in a cell's first line or in nbgrader's metadata. The source of a trained network is a line that
-    gives its name to what the cell's output holds. Raises `SubmissionError` if the bytes are not a notebook.
+    gives its name to what the cell's output holds, and that of numbers the lines that give names to them. Raises
+    `SubmissionError` if the bytes are not a notebook.
     """
     trained = {cell["name"] for cell in key["cells"] if cell.get("trained")}
+    numbers = {cell["name"] for cell in key["cells"] if cell.get("numbers")}
     sources: dict[str, str] = {}
     try:
         for cell in json.loads(content.decode())["cells"]:
@@ -69,6 +73,8 @@ def submitted_sources(content: bytes, key: Key) -> dict[str, str]:
             if name in trained:
                 if network := handed_in_network(cell):
                     sources.setdefault(name, f"{name} = {network!r}")
+            elif name in numbers:
+                sources.setdefault(name, named_numbers(source))
             elif name:
                 sources.setdefault(name, source)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -81,6 +87,18 @@ def handed_in_network(cell: dict[str, Any]) -> str:
     pages = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
     networks = HANDED_IN.findall("".join(pages))
     return networks[-1] if networks else ""
+
+
+def named_numbers(source: str) -> str:
+    """The lines of a cell that give a name to a number, such as `accuracy = 0.87`; nothing else of it."""
+    lines: list[str] = []
+    # What is not Python is no number either. Very deep code is too much for the parser.
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        for statement in ast.parse(source).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int() | float() as number)):
+                    lines.append(f"{name} = {number!r}")
+    return "\n".join(lines)
 
 
 def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
@@ -129,6 +147,8 @@ def verdict(question: Question, outcome: Outcome) -> Verdict:
         return no_points("No answer came back.")
     if question["shares"]:
         return verdict_by_share(question, outcome.answers)
+    if "reported_within" in question:
+        return verdict_on_report(question, outcome.answers)
     expected = question["expected"]
     pairs = list(zip(outcome.answers, expected, strict=False))
     num_right = sum(is_same(*pair) for pair in pairs)
@@ -149,6 +169,20 @@ def verdict_by_share(question: Question, answers: list) -> Verdict:
     share = sum(map(is_same, labels, expected)) / len(expected)
     reached = [threshold["points"] for threshold in question["shares"] if share >= threshold["share"]]
     return {"points": max(reached, default=0), "remark": f"{share:.1%} of {len(expected):,} answers were right."}
+
+
+def verdict_on_report(question: Question, answers: list) -> Verdict:
+    """The verdict on a question with `reported_within`: shares that a student states, beside what they are."""
+    expected = question["expected"]
+    num_true = 0
+    for answer, right_answers in zip(answers, expected, strict=False):
+        match answer:
+            case [float(stated), list(given)] if isinstance(right_answers, list):
+                share = sum(map(is_same, given, right_answers)) / len(right_answers)
+                num_true += abs(stated - share) <= question["reported_within"]
+    if num_true == len(expected):
+        return {"points": question["points"], "remark": "What was reported is what was found."}
+    return no_points(f"{num_true} of {len(expected)} numbers that were reported are what was found.")
 
 
 def is_same(answer: object, expected: Plain) -> bool:

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Literal, NotRequired, TypeAlias, TypedDict, final
 
-KEY_VERSION = 2
+KEY_VERSION = 3
 
 # What probes take and give. There are no booleans: they are too easily guessed.
 Plain: TypeAlias = "str | int | float | list[Plain]"
@@ -19,6 +19,7 @@ class Cell(TypedDict):
     name: str  # nbgrader's grade_id; that of an answer is also the name of its question
     source: NotRequired[str]  # what runs, if the teacher wrote it; without it, what the student wrote
     trained: NotRequired[bool]  # True: the student's part is the network in the cell's output, as text in base 64
+    numbers: NotRequired[bool]  # True: the student's part is the numbers that the cell gives names; no code runs
 
 
 class Threshold(TypedDict):
@@ -39,6 +40,9 @@ class Question(TypedDict):
     expected: list[Plain]  # the right answers, one for each call; the student's process never gets them
     shares: list[Threshold]  # if not empty: one call, whose answers count one by one, and points for the share
     seconds: float  # how long all calls may take
+    # Answers are `[share, answers]`: the share that the student states, which may be off by as much as this, of answers
+    # that are right
+    reported_within: NotRequired[float]
 
 
 class Criterion(TypedDict):

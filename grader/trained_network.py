@@ -1,4 +1,7 @@
-"""What assignment 4 shares with its grader: moved images, the budgets, and a trained network inside a notebook."""
+"""What assignment 4 shares with its grader: moved images, the budgets, and a trained network inside a notebook.
+
+Students and the grader read images through the same `utils.data.Batches`, so both normalise them alike.
+"""
 
 import base64
 import json
@@ -8,25 +11,42 @@ from IPython.display import HTML
 from mxnet import current_context, np
 
 from utils import cost
-from utils.data import Batches, load
+from utils.data import MOVE, Batches, FashionMNIST, load
 from utils.densenet import DenseNet
 from utils.spec import Spec
 from utils.training import predict
 
 SIDE, NUM_CLASSES, BATCH = 28, 10, 128
-FARTHEST, NUM_HELD_BACK = 2, 4000
+NUM_HELD_BACK = 4000
+SEED_OF_MOVES = 0  # of the validation and test images that students see
 
 
 def moved(images: numpy.ndarray, seed: int) -> numpy.ndarray:
-    """Each image, bytes of shape `(image, height, width)`, moved by up to `FARTHEST` pixels along both axes, at random.
+    """Each image, bytes of shape `(image, height, width)`, moved by up to `MOVE` pixels along both axes, at random.
 
     What moves in is black.
     """
-    padded = numpy.pad(images, ((0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
+    padded = numpy.pad(images, ((0, 0), (MOVE, MOVE), (MOVE, MOVE)))
     view = numpy.lib.stride_tricks.sliding_window_view
     windows = view(padded, images.shape[1:], axis=(1, 2))  # type: ignore[call-overload]  # it takes several axes
-    down, right = numpy.random.RandomState(seed).randint(2 * FARTHEST + 1, size=(2, len(images)))
+    down, right = numpy.random.RandomState(seed).randint(2 * MOVE + 1, size=(2, len(images)))
     return windows[numpy.arange(len(images)), down, right]
+
+
+def moved_data(batch_size: int, augment: bool = False) -> FashionMNIST:
+    """Fashion-MNIST whose validation and test images have been moved, always by the same steps.
+
+    `augment` is that of `FashionMNIST`. Raises `DatasetError` if the files cannot be had.
+    """
+    data = FashionMNIST(batch_size, augment=augment)
+    for split in ("val", "test"):
+        data.images[split] = moved(data.images[split], SEED_OF_MOVES)
+    return data
+
+
+def encoded(images: numpy.ndarray) -> str:
+    """Images, bytes `(image, height, width)`, as a text in base 64."""
+    return base64.b64encode(images.tobytes()).decode()
 
 
 def held_back(seed: int) -> tuple[str, list[int]]:
@@ -36,7 +56,7 @@ def held_back(seed: int) -> tuple[str, list[int]]:
     """
     images, labels = load("t10k-images-idx3-ubyte.gz"), load("t10k-labels-idx1-ubyte.gz")
     chosen = numpy.random.RandomState(seed).choice(len(labels), NUM_HELD_BACK, replace=False)
-    return base64.b64encode(moved(images[chosen], (seed + 1) % 2**32).tobytes()).decode(), labels[chosen].tolist()
+    return encoded(moved(images[chosen], (seed + 1) % 2**32)), labels[chosen].tolist()
 
 
 def check_budget(spec: Spec, parameters: int, activation_bytes: int) -> None:

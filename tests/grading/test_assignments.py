@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from mxnet import np, npx
 from nbclient import NotebookClient
 
 from grader import build, grade, sandbox
-from grader.trained_network import hand_in, moved
+from grader.trained_network import hand_in, moved, moved_data
+from utils.data import FashionMNIST
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
 
@@ -63,10 +65,32 @@ def test_trained_network_gets_the_points_of_its_accuracy(quick, masters, monkeyp
     monkeypatch.setenv("COURSE_QUICK", quick)
     notebook, key = deepcopy(masters[NETWORK])
     solution = solved(notebook)
-    key["questions"][0]["shares"] = [{"share": 0.2, "points": 5}, {"share": 0.87, "points": 6}]
-    graded = grade.grade(nbformat.writes(solution).encode(), key)
-    assert graded["verdicts"]["network"]["points"] == (5 if quick else 6), graded["verdicts"]
-    assert "the learning rate" in graded["texts"]["report"]
+    key["questions"][0]["shares"] = [{"share": 0.2, "points": 4}, {"share": 0.865, "points": 5}]
+    # What the master states is of a network trained in full.
+    if quick:
+        assert graded_with(solution, key)["verdicts"]["accuracies"]["points"] == 0
+    state_what_was_printed(solution)
+    graded = graded_with(solution, key)
+    assert graded["verdicts"]["network"]["points"] == (4 if quick else 5), graded["verdicts"]
+    assert graded["verdicts"]["accuracies"]["points"] == 1, graded["verdicts"]
+    assert "sampling error" in graded["texts"]["report"]
+
+
+def graded_with(notebook, key):
+    return grade.grade(nbformat.writes(notebook).encode(), key)
+
+
+def state_what_was_printed(solution) -> None:
+    """Put the accuracies that the notebook shows into the cell that reports them."""
+    printed = "".join(output.get("text", "") for cell in solution.cells for output in cell.get("outputs", []))
+    lines = ["# answer: accuracies", "num_designs = 1"]
+    for split, num_images in (("validation", 5_000), ("test", 10_000)):
+        found = re.search(rf"accuracy on the {split} images: ([0-9.]+)", printed)
+        assert found
+        share = round(float(found[1]), 3)
+        error = round((share * (1 - share) / num_images) ** 0.5, 4)
+        lines += [f"{split}_accuracy = {share}", f"{split}_error = {error}"]
+    build.answer_cells(solution)[1].source = "\n".join(lines)
 
 
 @needs_sandbox
@@ -352,3 +376,25 @@ def test_moved_images_are_whole_and_moved_by_at_most_two_pixels():
     places = {tuple(int(i) for i in numpy.argwhere(moved(image, seed)[0])[0]) for seed in range(200)}
     assert places == {(down, right) for down in range(2, 7) for right in range(2, 7)}
     assert moved(image, 1).shape == image.shape and (moved(image, 1) == moved(image, 1)).all()
+
+
+def test_students_and_grader_judge_by_the_same_moved_images_and_train_on_others():
+    data, again, published = moved_data(128), moved_data(1), FashionMNIST()
+    for split in ("val", "test"):
+        assert (data.images[split] == again.images[split]).all()
+        assert (data.images[split] != published.images[split]).any(axis=(1, 2)).mean() > 0.9
+        assert (data.labels[split] == published.labels[split]).all()
+    assert (data.images["train"] == published.images["train"]).all()
+
+
+@needs_sandbox
+def test_code_in_the_place_of_reported_numbers_is_not_run(masters, untrained):
+    notebook, key = masters[NETWORK]
+    submission = build.with_solutions(notebook)
+    network, accuracies = build.answer_cells(submission)
+    handed_in = hand_in(*untrained["small"], parameters=10**9, activation_bytes=10**12).data
+    network.outputs = [nbformat.v4.new_output("display_data", {"text/html": handed_in})]
+    accuracies.source = "# answer: accuracies\nnum_designs = 1\nimport grader.trained_network\n1 / 0"
+    graded = grade.grade(nbformat.writes(submission).encode(), key)
+    assert graded["verdicts"]["accuracies"] == {"points": 0, "remark": "The code stopped with NameError."}
+    assert graded["code"] == "num_designs = 1"

@@ -103,6 +103,19 @@ def test_key_holds_the_answers_of_the_solution_and_depends_on_the_seed(tmp_path)
         assert question["inputs"] != other_question["inputs"]
 
 
+def test_key_says_which_cell_is_read_for_numbers_alone_and_how_nearly_a_report_has_to_be_right(tmp_path):
+    mark = MARK.replace("---\n", "---\ntags: [numbers]\n", 1)
+    cell = CELL.format(
+        mark.format("share", "false", "true", 0), "# answer: share\n### BEGIN SOLUTION\nshare = 0.5\n### END SOLUTION"
+    )
+    more = "reported_within = 0.01\n\n\ndef expected(random):\n    return [[1, 2]]\n"
+    tests = TESTS.replace("assert double(1) == 2\n", "").replace("### END", f"{more}### END")
+    key = key_of(cell + check("check_share", tests), tmp_path)
+    assert key["cells"] == [{"name": "share", "numbers": True}]
+    (question,) = key["questions"]
+    assert question["reported_within"] == 0.01 and question["expected"] == [[1, 2]]
+
+
 def test_build_writes_the_notebooks_and_a_key_that_only_its_owner_may_read(in_new_folder, capsys):
     write_master(in_new_folder / "masters", answer() + check())
     main(["build", "a", "--masters", "masters"])

@@ -128,6 +128,39 @@ def test_share_of_right_answers_decides_the_points_where_shares_are_given():
         assert grade.verdict(question, Outcome(answers))["points"] == points
 
 
+@pytest.mark.parametrize(
+    ("answers", "points"),
+    [
+        ([[0.75, [1, 2, 3, 9]], [0.5, [5, 9]]], 4),
+        ([[0.751, [1, 2, 3, 9]], [0.499, [5, 9]]], 4),
+        ([[0.76, [1, 2, 3, 9]], [0.5, [5, 9]]], 0),
+        ([[0.75, [1, 2, 3, 9]]], 0),
+        ([[0.75, [1, 2, 3, 9]], [1, [5, 6]]], 0),
+        ([[float("nan"), [1, 2, 3, 9]], [0.5, [5, 9]]], 0),
+        ([0.75, 0.5], 0),
+        ([], 0),
+    ],
+)
+def test_shares_that_a_student_states_are_compared_with_what_they_are(answers, points):
+    question = KEY["questions"][0] | {"expected": [[1, 2, 3, 4], [5, 6]], "reported_within": 0.0015}
+    assert grade.verdict(question, Outcome(answers))["points"] == points
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ("# answer: a\nshare = 0.5\ncount = 3", "share = 0.5\ncount = 3"),
+        ("share = 0.5  # of all\nprint(share)\nother = share", "share = 0.5"),
+        ("import os\nshare = os.getpid()\nif 1:\n    share = 0.5", ""),
+        ("share = ", ""),
+        ("share = " + "(" * 10**5, ""),
+        ("share = '\ud800'", ""),
+    ],
+)
+def test_of_a_cell_of_numbers_nothing_but_named_numbers_is_read(source, read):
+    assert grade.named_numbers(source) == read
+
+
 def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in):
     out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
