@@ -276,7 +276,7 @@ def test_term_shows_its_definition_on_hover_and_on_focus_until_escape(html, cont
     assert term.evaluate(shown) == "none"
     for act in (term.hover, lambda: (tab.mouse.move(0, 0), term.focus())):
         act()
-        assert "share of its channels" in term.evaluate(shown)
+        assert "share of the channels" in term.evaluate(shown)
         tab.keyboard.press("Escape")
         assert term.evaluate(shown) == "none"
     tab.close()
