@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,11 @@ def time_taken(chapter: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as `/proc/cpuinfo` or the platform gives it."""
+    """The processor's name, as `/proc/cpuinfo` or the platform gives it, without trademark signs."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        return re.sub(r"\((R|TM)\)", "", name)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 

@@ -426,3 +426,8 @@ def test_device_is_chosen_in_one_place():
         names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
         named += [f"{path.name}: {name}" for name in names if name in ("cpu", "gpu", "cpu_pinned", "Context", "Device")]
     assert named == ["01_why_concatenate.md: cpu"], "only chapter 01 names one, to show what a second device does"
+
+
+def test_processor_is_named_without_trademark_signs(monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda path: "model name\t: Intel(R) Xeon(R) Processor\n")
+    assert runtime.processor() == "Intel Xeon Processor"
