@@ -4,7 +4,7 @@ from mxnet import gluon, np
 
 
 def backward(net: gluon.Block, loss: np.ndarray) -> None:
-    """`loss.backward()`, then the `backward` of each block of `net` that has one, the last first (chapter 11)."""
+    """`loss.backward()`, then the `backward` of each block of `net` that has one, the last first (chapter 10)."""
     blocks: list[gluon.Block] = []
     net.apply(blocks.append)
     loss.backward()

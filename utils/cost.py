@@ -1,4 +1,4 @@
-"""What a DenseNet costs, by arithmetic alone: shapes, parameters, multiply-adds, memory (chapters 08 to 10).
+"""What a DenseNet costs, by arithmetic alone: shapes, parameters, multiply-adds, memory (chapters 08 to 12).
 
 `python -m utils.cost 121 --side 224` prints the table. `utils.measure` reads the same off a real network.
 """

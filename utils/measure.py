@@ -131,7 +131,7 @@ def multiply_adds(net: gluon.Block, input_shape: tuple[int, ...]) -> int:
 
 
 def throughput(model: d2l.Classifier, X: np.ndarray, y: np.ndarray, num_steps: int = 4) -> float:
-    """Images a second in training, measured by training `model` for some steps on one batch (chapter 10).
+    """Images a second in training, measured by training `model` for some steps on one batch (chapter 12).
 
     Where `X`, `(batch, channel, height, width)`, and its labels `y` are, the network goes. With COURSE_QUICK set,
     the number of steps is `QUICK_STEPS`.

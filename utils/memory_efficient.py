@@ -1,4 +1,4 @@
-"""A DenseNet whose dense blocks keep only their output for the backward pass, as chapter 11 derives it.
+"""A DenseNet whose dense blocks keep only their output for the backward pass, as chapter 10 derives it.
 
 The idea is Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets", section 3. They keep
 the output of each 1x1 convolution, too; here the whole layer is computed again.
@@ -52,7 +52,7 @@ def go_back(layer: gluon.Block, read: np.ndarray, gradient: np.ndarray) -> np.nd
 
 
 class MemoryEfficientDenseBlock(DenseBlock):
-    """A `DenseBlock` that computes each layer a second time when its gradients are needed (chapter 11).
+    """A `DenseBlock` that computes each layer a second time when its gradients are needed (chapter 10).
 
     Same shapes, same parameters, same names as `DenseBlock`. While autograd records, one `forward`
     must be followed by one `backward`, which `utils.backward` calls.
@@ -84,7 +84,7 @@ class MemoryEfficientDenseBlock(DenseBlock):
 
 
 class MemoryEfficientDenseNet(DenseNet):
-    """A `DenseNet` of memory-efficient blocks; train it with `backward(net, loss)` (chapter 11).
+    """A `DenseNet` of memory-efficient blocks; train it with `backward(net, loss)` (chapter 10).
 
     Takes the arguments of `DenseNet`, and loads the parameters that one has saved.
     """

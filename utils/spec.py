@@ -1,4 +1,4 @@
-"""What tells one DenseNet from another: its spec, a dictionary of sizes and choices (chapters 04 and 10).
+"""What tells one DenseNet from another: its spec, a dictionary of sizes and choices (chapters 04 and 12).
 
 The recipes and `densenet_spec` are printed in these chapters, word for word but for their docstrings.
 """
@@ -73,7 +73,7 @@ densenet_spec: dict[int | str, Spec] = {
 
 
 def cifar_spec(depth: int, growth_rate: int, bottleneck: bool = False) -> Spec:
-    """The recipe of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 10).
+    """The recipe of the published CIFAR networks: three equal blocks; with `bottleneck`, DenseNet-BC (chapter 12).
 
     `depth` counts layers with weights: the stem's, the transitions' and the classifier, which are
     four, and one for each layer of a block, or two with bottlenecks.

@@ -18,8 +18,8 @@ WIDTHS = (360, 768, 1440)
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OUTSIDE = re.compile("^(?!file:|data:|blob:)")
 FOUND_BY = {
-    "growth rate": {"chapters/02_the_dense_block", "chapters/10_the_family"},
-    "memory": {"chapters/09_measuring_memory", "chapters/11_memory_efficient_densenet"},
+    "growth rate": {"chapters/02_the_dense_block", "chapters/12_the_family"},
+    "memory": {"chapters/09_measuring_memory", "chapters/10_memory_efficient_densenet"},
     "transition": {"chapters/03_the_transition_block"},
 }
 

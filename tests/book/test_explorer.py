@@ -73,7 +73,7 @@ def spoil(rng, spec, sizes):
 
 
 def in_python(spec, sizes):
-    """What `utils.cost` says, in the form of the script; blocks keep their output alone, as in chapter 11."""
+    """What `utils.cost` says, in the form of the script; blocks keep their output alone, as in chapter 10."""
     try:
         rows = cost.layers(spec, **sizes)
     except ValueError as error:

@@ -25,7 +25,7 @@ def replay(chapters: str, **environment: str) -> None:
     assert run.returncode == 0, run.stdout[-5000:]
 
 
-@pytest.mark.parametrize("chapters", ["09_measuring_memory.ipynb", "11_memory_efficient_densenet.ipynb"])
+@pytest.mark.parametrize("chapters", ["09_measuring_memory.ipynb", "10_memory_efficient_densenet.ipynb"])
 def test_what_the_memory_chapters_assert_holds_on_the_oldest_processor(chapters):
     """Memory is what differs most, so `make test` tries these two as SSE41, which hardly a processor stops at today."""
     replay(chapters, DNNL_MAX_CPU_ISA="SSE41")

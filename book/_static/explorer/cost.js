@@ -228,7 +228,7 @@ const DenseNetCost = (() => {
     );
 
   // What a stage of byStage() keeps between the two passes of a memory-efficient network: a block keeps its
-  // output alone, all else is kept as ever (chapter 11, "A block that forgets" and the exercise "What is left").
+  // output alone, all else is kept as ever (chapter 10, "A block that forgets" and the exercise "What is left").
   const memoryEfficientBytes = (stage) =>
     stage.stage.startsWith("block") ? BYTES_PER_NUMBER * product(stage.output_shape) : stage.activation_bytes;
 

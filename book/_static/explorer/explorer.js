@@ -296,7 +296,7 @@
         "with the arrow keys, to see whose channels it reads.";
       const whatIsKept =
         "These are the activations that the backward pass needs. In the memory-efficient network each block keeps " +
-        "its output alone, and computes the rest again (chapter 11). Parameters, gradients, and each layer while " +
+        "its output alone, and computes the rest again (chapter 10). Parameters, gradients, and each layer while " +
         "it is computed come on top.";
       const sections = {
         drawing: [html("p", {}, toScale), this.parts.drawing, this.status],
