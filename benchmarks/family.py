@@ -1,50 +1,63 @@
-"""How large a DenseNet pays on Fashion-MNIST? Networks of the same recipe, each trained for the same time.
+"""How large a DenseNet pays on Fashion-MNIST? Five networks of one recipe, five seeds: in equal time, on equal images.
 
-Prints a Markdown table, a row a network, with its accuracy on the validation images. The time is turned into a
-number of images first, by each network's own speed, measured in turns, so that other work on the machine costs no
-network its training.
+In equal time each network sees as many training images as it manages in `SECONDS` on one core, by its own speed,
+measured in turns with the others; on equal images all see the same number. Each has the learning rate, of four, that
+is best for it after a short run. Prints a Markdown table of validation accuracies for each of the two.
 """
 
+import statistics
+
+from benchmarks.runs import RATE_IMAGES, SEEDS, best_rates, run_all, spread, train
+
 # Before mxnet, which reads the number of threads when it is imported.
+from utils import cost
 from utils.data import FashionMNIST
 from utils.densenet import DenseNet
-from utils.measure import parameter_count, throughput
-from utils.runtime import SEED, machine
-from utils.spec import imagenet_spec
-from utils.training import Trainer, one_cycle
+from utils.measure import throughput
+from utils.runtime import machine
+from utils.spec import Spec, imagenet_spec
 
 # isort: split
 import mxnet as mx
-import numpy
 
-SECONDS, ROUNDS = 200, 5
+SECONDS, NUM_IMAGES, ROUNDS = 60, 25_600, 5
 NETWORKS = [(8, 2, 2, 2), (16, 3, 6, 4), (16, 3, 6, 12, 8), (24, 6, 12, 24), (32, 6, 12, 24, 16)]
 
 
-def main() -> None:
+def speeds(specs: list[Spec]) -> list[float]:
+    """Images a second that each network learns from on one core, measured in turns; the medians."""
     mx.npx.set_np()
-    specs = [imagenet_spec(*sizes) for sizes in NETWORKS]
     batch = next(iter(FashionMNIST(batch_size=128, pad=2).train_dataloader()))
     rounds = [[throughput(DenseNet(spec), *batch) for spec in specs] for _ in range(ROUNDS)]
-    print(f"On {machine()}, {SECONDS} s each:\n")
-    print("| growth rate | blocks | parameters | images a second | val_acc |\n|---|---|---|---|---|")
-    for spec, speed in zip(specs, numpy.median(rounds, axis=0), strict=True):
-        mx.random.seed(SEED)
-        data = FashionMNIST(batch_size=128, pad=2)
-        num_images = len(data.labels["train"])
-        chosen = numpy.resize(numpy.random.RandomState(SEED).permutation(num_images), int(SECONDS * speed))
-        for part in (data.images, data.labels):
-            part["train"] = part["train"][chosen]
-        net, trainer = DenseNet(spec, lr=0.1), Trainer(1, one_cycle)
-        trainer.fit(net, data)
-        cells = [
-            str(spec["growth_rate"]),
-            "-".join(map(str, spec["blocks"])),
-            f"{parameter_count(net):,}",
-            f"{speed:,.0f}",
-            f"{trainer.history['val_acc'][0]:.3f}",
+    return [statistics.median(speed) for speed in zip(*rounds, strict=True)]
+
+
+def main() -> None:
+    specs = [imagenet_spec(*sizes) for sizes in NETWORKS]
+    rates = best_rates(specs, "family")
+    [measured] = run_all(speeds, [dict(specs=specs)], "family")
+    for title, sizes in (
+        (f"{SECONDS} s on one core each", [int(SECONDS * speed) for speed in measured]),
+        (f"{NUM_IMAGES:,} images each", [NUM_IMAGES] * len(specs)),
+    ):
+        networks = list(zip(specs, rates, sizes, strict=True))
+        jobs = [
+            dict(spec=spec, rate=rate, seed=seed, num_images=num_images)
+            for spec, rate, num_images in reversed(networks)
+            for seed in SEEDS
         ]
-        print("|", " | ".join(cells), "|", flush=True)
+        results = iter(run_all(train, jobs, "family"))
+        accuracies = [[next(results)["val_acc"] for _ in SEEDS] for _ in specs][::-1]
+        print(f"{title}, a thread for each training on {machine()}; rates chosen after {RATE_IMAGES:,} images:\n")
+        print("| growth rate | blocks | parameters | rate | images a second | images |", end="")
+        print(*(f" seed {seed} |" for seed in SEEDS), sep="")
+        print("|---" * (6 + len(SEEDS)) + "|")
+        for (spec, rate, num_images), speed, found in zip(networks, measured, accuracies, strict=True):
+            blocks = "-".join(map(str, spec["blocks"]))
+            parameters = cost.total(cost.layers(spec, side=32, channels=1, num_classes=10)).parameters
+            print(f"| {spec['growth_rate']} | {blocks} | {parameters:,} | {rate} |", end="")
+            print(f" {speed:,.0f} | {num_images:,} | {spread(found)} |")
+        print()
 
 
 if __name__ == "__main__":
