@@ -1,4 +1,4 @@
-"""Options of the tests, what they run over, the quick replay of the chapters, and the count of replayed cells."""
+"""Options of the tests, how they end a run, what they run over, how chapters are replayed, and the count of cells."""
 
 # Before anything that imports MXNet, which reads the number of threads when it is imported.
 import utils  # noqa: F401
@@ -7,6 +7,7 @@ import utils  # noqa: F401
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import NoReturn
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +17,18 @@ from tools.cells import is_compared
 from tools.contents import pages
 
 ROOT = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def end_run(request):
+    """A function that ends the whole run with one sentence, where what many tests need is missing."""
+
+    def end(sentence: str) -> NoReturn:
+        # Not pytest.exit, at which pytest-xdist trips.
+        request.session.shouldstop = sentence
+        raise pytest.fail.Exception(sentence, pytrace=False) from None
+
+    return end
 
 
 def pytest_addoption(parser):

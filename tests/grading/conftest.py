@@ -6,10 +6,8 @@ from grader import sandbox
 
 
 @pytest.fixture(scope="session")
-def working_sandbox(request):
+def working_sandbox(end_run):
     try:
         sandbox.check()
     except SystemExit as refusal:
-        # Not pytest.exit, at which pytest-xdist trips.
-        request.session.shouldstop = str(refusal)
-        pytest.fail(str(refusal), pytrace=False)
+        end_run(str(refusal))
