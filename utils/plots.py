@@ -37,7 +37,8 @@ def draw_layers(
     sums: Sequence[float] = (),
 ) -> None:
     """A row of boxes, with an arrow from each source to each reader. Places are numbers of layers; 0 is the input."""
-    boxes: dict[float, Patch] = {x: box(axes, x, f"layer {x}" if x else "input") for x in layers}
+    boxes: dict[float, Patch] = {0: box(axes, 0, "input")}
+    boxes |= {x: box(axes, x, f"layer {x}") for x in layers[1:]}
     boxes |= {x: box(axes, x, "+", "circle") for x in sums}
     for connections, bend, colour in ((straight, 0, "black"), (arcs, -0.4, COLOURS[0])):
         style = dict(arrowstyle="-|>", color=colour, lw=1.4, connectionstyle=f"arc3,rad={bend}")
@@ -102,8 +103,11 @@ def show_architecture(table: DataFrame) -> None:
         "transition": (COLOURS[1], ""),
         "head": ("#444444", "xx"),
     }
+    shapes = table["output shape"]
+    largest_side = max(shape[-1] for shape in shapes if len(shape) > 2)
+    gap = 0.023 * sum(shape[1] for shape in shapes)  # room for the text above a narrow box
     left = 0
-    for name, shape in zip(table["layer"], table["output shape"], strict=True):
+    for name, shape in zip(table["layer"], shapes, strict=True):
         channels = shape[1]
         side = shape[2] if len(shape) > 2 else 1
         colour, hatch = looks.get(name, ("#999999", ""))
@@ -120,9 +124,11 @@ def show_architecture(table: DataFrame) -> None:
             linewidth=1.5,
             label=name if name not in labels else None,
         )
-        axes.text(left + channels / 2, side / 2 + 2, f"{channels}\n@{side}", ha="center", va="bottom", fontsize=8)
-        left += channels + 110
-    axes.set(ylim=(-30, 52), xlim=(-60, left))
+        top = side / 2 + 0.04 * largest_side
+        axes.text(left + channels / 2, top, f"{channels}\n@{side}", ha="center", va="bottom", fontsize=8)
+        left += channels + gap
+    # Above and below the largest box is room for its text and for the legend.
+    axes.set(ylim=(-0.54 * largest_side, 0.93 * largest_side), xlim=(-gap / 2, left))
     axes.legend(ncols=4, loc="lower center", frameon=False)
     axes.axis("off")
 

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy
+import pandas
 import pytest
 from matplotlib import pyplot as plt
 
@@ -39,7 +40,16 @@ def test_a_network_of_other_blocks_is_drawn_to_scale():
     plots.show_architecture(shape_table(net, (1, 3, 32, 32)))
     axes = plt.gca()
     boxes = [(box.get_width(), box.get_height()) for box in axes.patches]
-    assert boxes == [(16, 8), (24, 8), (12, 4), (20, 4), (10, 1)]
+    numpy.testing.assert_allclose(boxes, [(16, 8), (24, 8), (12, 4), (20, 4), (10, 1)])
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["stem", "MemoryEfficientDenseBlock", "transition", "head"]
+    plt.close()
+
+
+@pytest.mark.parametrize("side", [7, 112])
+def test_largest_box_of_a_network_fills_its_drawing_whatever_its_side(side):
+    shapes = [(1, 64, side, side), (1, 1000)]
+    plots.show_architecture(pandas.DataFrame({"layer": ["stem", "head"], "output shape": shapes}))
+    low, high = plt.gca().get_ylim()
+    assert low <= -side / 2 and side / 2 <= high <= side
     plt.close()
