@@ -94,7 +94,7 @@ def read(path: Path) -> NotebookNode:
 def role(cell: NotebookNode) -> Role:
     """What a cell is for, by nbgrader's marks; empty if it has none.
 
-    A "given" cell is the teacher's and runs in the grader too, an "answer" is code that students write, a "check"
+    A "read-only" cell is the teacher's and runs in the grader too, an "answer" is code that students write, a "check"
     judges the answer before it, and a "text" is written by students and graded by hand.
     """
     mark = cell.metadata.get("nbgrader")
@@ -102,7 +102,7 @@ def role(cell: NotebookNode) -> Role:
         return ""
     if mark.grade:
         return "text" if mark.solution else "check"
-    return "answer" if mark.solution else "given"
+    return "answer" if mark.solution else "read-only"
 
 
 def answer_cells(notebook: NotebookNode) -> list[NotebookNode]:

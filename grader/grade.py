@@ -177,9 +177,9 @@ def verdict_on_report(question: Question, answers: list) -> Verdict:
     num_true = 0
     for answer, right_answers in zip(answers, expected, strict=False):
         match answer:
-            case [float(stated), list(given)] if isinstance(right_answers, list):
-                share = sum(map(is_same, given, right_answers)) / len(right_answers)
-                num_true += abs(stated - share) <= question["reported_within"]
+            case [float(stated_share), list(labels)] if isinstance(right_answers, list):
+                share = sum(map(is_same, labels, right_answers)) / len(right_answers)
+                num_true += abs(stated_share - share) <= question["reported_within"]
     if num_true == len(expected):
         return {"points": question["points"], "remark": "What was reported is what was found."}
     return no_points(f"{num_true} of {len(expected)} numbers that were reported are what was found.")

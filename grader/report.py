@@ -124,7 +124,10 @@ def merged_rubric(
         copy = path.with_name(f"rubric_{int(path.stat().st_mtime)}.csv")
         write_text(copy, path.read_text())
         print(f"{len(filled)} rows of {path} are for answers that are no longer handed in; {copy} keeps them.")
-    write_csv(path, [list(RUBRIC), *([row[name] for name in RUBRIC] for rows in rubric.values() for row in rows)])
+    sheet = [list(RUBRIC)]
+    for rows in rubric.values():
+        sheet += [[row[name] for name in RUBRIC] for row in rows]
+    write_csv(path, sheet)
     return rubric
 
 
@@ -239,17 +242,17 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
     owners: dict[int, str] = {}  # the student of each row that is filled in
     for student, points in totals.items():
         parts = [student.lower(), *student.lower().split("_")]
-        found = next((row_numbers[part] for part in parts if part in row_numbers), None)
-        if found is None:
+        matching_row = next((row_numbers[part] for part in parts if part in row_numbers), None)
+        if matching_row is None:
             print(f"{roster} has no row for {student}.")
-        elif found in owners:
-            sys.exit(f"{student} and {owners[found]} are the same student in {roster}: grade one of the two.")
+        elif matching_row in owners:
+            sys.exit(f"{student} and {owners[matching_row]} are the same student in {roster}: grade one of the two.")
         else:
-            owners[found] = student
-            rows[found][target_column] = as_cell(points)
+            owners[matching_row] = student
+            rows[matching_row][target_column] = as_cell(points)
     if target_column not in header:
         header.append(target_column)
-    write_csv(target, [header, *([row.get(column, "") for column in header] for row in rows)])
+    write_csv(target, [header] + [[row.get(column, "") for column in header] for row in rows])
     print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
 
 

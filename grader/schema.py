@@ -10,7 +10,7 @@ KEY_VERSION = 3
 
 # What probes take and give. There are no booleans: they are too easily guessed.
 Plain: TypeAlias = "str | int | float | list[Plain]"
-Role: TypeAlias = Literal["", "given", "answer", "check", "text"]
+Role: TypeAlias = Literal["", "read-only", "answer", "check", "text"]
 
 
 class Cell(TypedDict):

@@ -12,14 +12,14 @@ def pages(book: Path) -> list[str]:
 
 def pages_below(entry: dict | list | str) -> list[str]:
     """The pages that a part of a table of contents names, at any depth."""
-    found: list[str] = []
+    names: list[str] = []
     if isinstance(entry, list):
         for part in entry:
-            found += pages_below(part)
+            names += pages_below(part)
     elif isinstance(entry, dict):
         for key in ("root", "file"):
             if key in entry:
-                found.append(entry[key])
+                names.append(entry[key])
         for part in entry.values():
-            found += pages_below(part)
-    return found
+            names += pages_below(part)
+    return names

@@ -44,12 +44,12 @@ def has_playwrights_chromium() -> bool:
 
 def lacking() -> list[str]:
     """The parts that are not on this machine."""
-    found = {
+    is_there = {
         "Chromium": any(map(shutil.which, BROWSERS)) or has_playwrights_chromium(),
         "bubblewrap": shutil.which("bwrap"),
         "Fashion-MNIST": has_dataset(),
     }
-    return [part for part in PACKAGES if not found[part]]
+    return [part for part in PACKAGES if not is_there[part]]
 
 
 def install(parts: list[str]) -> None:
@@ -64,7 +64,9 @@ def install(parts: list[str]) -> None:
     print(f"Installing {' and '.join(parts)} with apt, once", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     nothing = subprocess.DEVNULL
-    steps = [["update"], *(["install", "-y", "--no-install-recommends", PACKAGES[part]] for part in parts)]
+    steps = [["update"]]
+    for part in parts:
+        steps.append(["install", "-y", "--no-install-recommends", PACKAGES[part]])
     for step in steps:
         subprocess.run([*words, "-qq", *step], env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
 
@@ -104,10 +106,10 @@ def main() -> None:
         missing = unobtainable(lacking())
     if missing:
         *others, last = missing
-        named = f"{', '.join(others)} and {last}" if others else last
+        names = f"{', '.join(others)} and {last}" if others else last
         packages = " ".join(PACKAGES[part] for part in missing)
         sys.exit(
-            f"`make test` needs {named}, and cannot bring that here: "
+            f"`make test` needs {names}, and cannot bring that here: "
             f"type `sudo apt-get install {packages}`, then `make test` again."
         )
     check_sandbox()

@@ -72,9 +72,9 @@ def load_cuda(folder: Path) -> None:
     By full path, from a folder that is not on `sys.path`: five of the files have the names of those
     that PyTorch and JAX bring for CUDA 12.
     """
-    found = {path.name: path for path in folder.rglob("*.so*")}
+    libraries = {path.name: path for path in folder.rglob("*.so*")}
     for name in CUDA_LIBRARIES:
-        ctypes.CDLL(str(found[name]), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(libraries[name]), mode=ctypes.RTLD_GLOBAL)
 
 
 def make_mxnet_importable() -> None:

@@ -88,35 +88,36 @@ class Network(d2l.Classifier):
         self.net.initialize(init.MSRAPrelu("in", slope=0))
 
 
-def walk(kind: str, num_layers: int, read: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
+def walk(kind: str, num_layers: int, block_inputs: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
     """Channels read, channels made, window's side and pixels made of each convolution and of the linear layer.
 
-    `read` is how many channels each block reads.
+    `block_inputs` is how many channels each block reads.
     """
     side = SIDE // 2
-    yield 1, read[0], 3, side**2
-    for number, num_channels in enumerate(read, 1):
+    yield 1, block_inputs[0], 3, side**2
+    for number, num_channels in enumerate(block_inputs, 1):
         for _ in range(num_layers):
-            made = GROWTH_RATE if kind == "dense" else num_channels
-            yield num_channels, made, 3, side**2
+            num_made = GROWTH_RATE if kind == "dense" else num_channels
+            yield num_channels, num_made, 3, side**2
             if kind == "dense":
                 num_channels += GROWTH_RATE
-        if number < len(read):
-            yield num_channels, read[number], 1, side**2
+        if number < len(block_inputs):
+            yield num_channels, block_inputs[number], 1, side**2
             side //= 2
     yield num_channels, 10, 1, 1
 
 
-def parameters(kind: str, num_layers: int, read: tuple[int, ...]) -> int:
+def parameters(kind: str, num_layers: int, block_inputs: tuple[int, ...]) -> int:
     """By arithmetic: weights and biases, and a scale and a shift for each channel that all but the first layer read."""
-    layers = list(walk(kind, num_layers, read))
+    layers = list(walk(kind, num_layers, block_inputs))
     normalised = sum(2 * num_read for num_read, _, _, _ in layers[1:])
-    return normalised + sum((num_read * window**2 + 1) * made for num_read, made, window, _ in layers)
+    return normalised + sum((num_read * window**2 + 1) * num_made for num_read, num_made, window, _ in layers)
 
 
-def multiply_adds(kind: str, num_layers: int, read: tuple[int, ...]) -> int:
+def multiply_adds(kind: str, num_layers: int, block_inputs: tuple[int, ...]) -> int:
     """By arithmetic, for one image."""
-    return sum(num_read * made * window**2 * pixels for num_read, made, window, pixels in walk(kind, num_layers, read))
+    layers = walk(kind, num_layers, block_inputs)
+    return sum(num_read * num_made * window**2 * pixels for num_read, num_made, window, pixels in layers)
 
 
 @cache
@@ -130,16 +131,16 @@ def widths(kind: str, depth: int) -> tuple[int, ...]:
     if kind != "dense":
         return plain
     num_layers = layers_in_block(depth)
-    wanted, work = parameters("plain", num_layers, plain), multiply_adds("plain", num_layers, plain)
+    num_parameters, work = parameters("plain", num_layers, plain), multiply_adds("plain", num_layers, plain)
     added = num_layers * GROWTH_RATE
     multiples = range(16, 2 * (max(plain) + added), 16)
     matching = [
-        read
-        for read in product(multiples, repeat=3)
-        if all(LEAST_KEPT <= after / (before + added) <= MOST_KEPT for before, after in pairwise(read))
-        and abs(parameters("dense", num_layers, read) - wanted) <= TOLERANCE * wanted
+        block_inputs
+        for block_inputs in product(multiples, repeat=3)
+        if all(LEAST_KEPT <= after / (before + added) <= MOST_KEPT for before, after in pairwise(block_inputs))
+        and abs(parameters("dense", num_layers, block_inputs) - num_parameters) <= TOLERANCE * num_parameters
     ]
-    return min(matching, key=lambda read: abs(multiply_adds("dense", num_layers, read) - work))
+    return min(matching, key=lambda block_inputs: abs(multiply_adds("dense", num_layers, block_inputs) - work))
 
 
 class Comparison(NamedTuple):
@@ -162,12 +163,12 @@ def read_comparison(path: str | Path) -> Comparison:
     rows = [[cell.strip().replace(",", "") for cell in line.split("|")[1:-1]] for line in lines]
     most = max(int(row[5]) for row in rows if len(row) > 5)
     lower_rates = {float(row[0]): float(row[2]) for row in rows if len(row) == 3}
-    found = Comparison(most, {}, {}, {}, lower_rates)
+    comparison = Comparison(most, {}, {}, {}, lower_rates)
     for depth, kind, _, _, speed, images, *errors in (row for row in rows if len(row) > 5):
-        table = found.errors if int(images) == most else found.in_time
+        table = comparison.errors if int(images) == most else comparison.in_time
         table[int(depth), kind] = [float(error) for error in errors]
-        found.speeds[int(depth), kind] = int(speed)
-    return found
+        comparison.speeds[int(depth), kind] = int(speed)
+    return comparison
 
 
 def show_errors(errors: Mapping[str, Sequence[Sequence[float]]], groups: Sequence[str]) -> None:

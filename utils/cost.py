@@ -61,7 +61,7 @@ def layers(spec: Spec, side: int, channels: int = 3, num_classes: int = 1000, ba
 class Walk:
     """Goes through a network from input to output, and knows the shape that the next layer reads.
 
-    `kept` is how many numbers the backward pass keeps for each number of a layer's output. A convolution,
+    `num_kept` is how many numbers the backward pass keeps for each number of a layer's output. A convolution,
     BatchNorm and pooling need what they read, ReLU needs what it wrote, which it writes over what
     it read. Concatenation needs nothing, but makes a new copy of all channels for the next BatchNorm.
     """
@@ -80,7 +80,7 @@ class Walk:
         self.normalise_and_activate()
         self.side = (self.side + 1) // 2
         # MXNet notes for each maximum where it was found.
-        self.row("MaxPool2D 3x3", kept=2)
+        self.row("MaxPool2D 3x3", num_kept=2)
 
     def dense_block(self, number: int, num_layers: int) -> None:
         self.stage = f"block {number}"
@@ -92,11 +92,11 @@ class Walk:
                 self.normalise_and_activate()
                 self.convolution(width * growth_rate, 1)
             self.normalise_and_activate()
-            self.convolution(growth_rate, 3, kept=0)
+            self.convolution(growth_rate, 3, num_kept=0)
             if self.spec["drop_rate"]:
-                self.row("Dropout", kept=1)
+                self.row("Dropout", num_kept=1)
             self.channels = num_read + growth_rate
-            self.row("concatenation", kept=1)
+            self.row("concatenation", num_kept=1)
         self.prefix = ""
 
     def transition(self, number: int) -> None:
@@ -105,15 +105,15 @@ class Walk:
         self.convolution(int(self.channels * self.spec["compression"]), 1)
         self.side //= 2
         if self.spec["pooling"] == "max":
-            self.row("MaxPool2D 2x2", kept=2)
+            self.row("MaxPool2D 2x2", num_kept=2)
         else:
-            self.row("AvgPool2D 2x2", kept=1)
+            self.row("AvgPool2D 2x2", num_kept=1)
 
     def head(self, num_classes: int) -> None:
         self.stage = "head"
         self.normalise_and_activate()
         self.side = 1
-        self.row("GlobalAvgPool2D", kept=1)
+        self.row("GlobalAvgPool2D", num_kept=1)
         weights = self.channels * num_classes
         self.layers.append(
             Layer(
@@ -130,18 +130,18 @@ class Walk:
     def normalise_and_activate(self) -> None:
         is_leaky = self.spec["activation"] == "leaky_relu"
         statistics = 2 * self.channels
-        self.row("BatchNorm", kept=1 if is_leaky else 0, parameters=statistics, running_statistics=statistics)
-        self.row("LeakyReLU" if is_leaky else "Activation", kept=1)
+        self.row("BatchNorm", num_kept=1 if is_leaky else 0, parameters=statistics, running_statistics=statistics)
+        self.row("LeakyReLU" if is_leaky else "Activation", num_kept=1)
 
-    def convolution(self, channels: int, window: int, stride: int = 1, kept: int = 1) -> None:
+    def convolution(self, channels: int, window: int, stride: int = 1, num_kept: int = 1) -> None:
         weights = channels * self.channels * window**2
         biases = channels if self.spec["use_bias"] else 0
         self.channels, self.side = channels, (self.side - 1) // stride + 1
         multiply_adds = weights * self.side**2 * self.batch
-        self.row(f"Conv2D {window}x{window}", kept, weights + biases, multiply_adds=multiply_adds)
+        self.row(f"Conv2D {window}x{window}", num_kept, weights + biases, multiply_adds=multiply_adds)
 
     def row(
-        self, name: str, kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
+        self, name: str, num_kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
     ) -> None:
         shape = (self.batch, self.channels, self.side, self.side)
         self.layers.append(
@@ -152,7 +152,7 @@ class Walk:
                 parameters=parameters,
                 running_statistics=running_statistics,
                 multiply_adds=multiply_adds,
-                activation_bytes=BYTES_PER_NUMBER * kept * prod(shape),
+                activation_bytes=BYTES_PER_NUMBER * num_kept * prod(shape),
             )
         )
 
@@ -183,9 +183,10 @@ def as_text(layers: Iterable[Layer]) -> str:
     for name in Layer._fields:
         values = [getattr(layer, name) for layer in layers]
         is_count = isinstance(values[0], int)
-        cells = [name.replace("_", " ")] + [f"{value:,}" if is_count else str(value) for value in values]
+        template, align = ("{:,}", str.rjust) if is_count else ("{}", str.ljust)
+        cells = [name.replace("_", " "), *map(template.format, values)]
         width = max(map(len, cells))
-        columns.append([cell.rjust(width) if is_count else cell.ljust(width) for cell in cells])
+        columns.append([align(cell, width) for cell in cells])
     return "\n".join("  ".join(row) for row in zip(*columns, strict=True))
 
 

@@ -30,13 +30,13 @@ def readers(net: gluon.Block, block: int) -> list[tuple[gluon.Parameter, gluon.P
     if not 1 <= block <= len(places):
         raise ValueError(f"The network has blocks 1 to {len(places)}, and no block {block}.")
     place = places[block - 1]
-    found = []
+    scales_and_weights = []
     for reader in (*stages[place].layers, stages[place + 1]):
         first = next(part for part in reader if isinstance(part, nn.Conv2D | nn.Dense))
-        found.append((reader[0].gamma, first.weight))
-    if any(len(weight.shape or ()) < 2 or weight.shape[1] <= 0 for _, weight in found):
+        scales_and_weights.append((reader[0].gamma, first.weight))
+    if any(len(weight.shape or ()) < 2 or weight.shape[1] <= 0 for _, weight in scales_and_weights):
         raise ValueError("The network's channels are not settled: run it once on an image, or load its weights.")
-    return found
+    return scales_and_weights
 
 
 def sources(net: gluon.Block, block: int) -> list[slice]:

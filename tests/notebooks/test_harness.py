@@ -202,12 +202,12 @@ def write_definitions(path: Path) -> None:
     Three are printed twice: `transition_block` is wrong at last, `bottleneck_block` at first, and `DenseBlock` never.
     """
     modules = ("densenet.py", "spec.py")
-    kept = dict(pair for module in modules for pair in definitions((ROOT / "utils" / module).read_text()))
-    del kept["stem"]
-    printed = [*kept.values(), kept["transition_block"].replace("pool_size=2", "pool_size=3")]
-    printed[list(kept).index("head")] = kept["head"].replace("GlobalAvgPool2D", "GlobalMaxPool2D")
-    printed.insert(0, kept["bottleneck_block"].replace("width: int=4", "width: int=2"))
-    printed.insert(0, kept["DenseBlock"].replace("self.layers", "self.steps"))
+    library = dict(pair for module in modules for pair in definitions((ROOT / "utils" / module).read_text()))
+    del library["stem"]
+    printed = [*library.values(), library["transition_block"].replace("pool_size=2", "pool_size=3")]
+    printed[list(library).index("head")] = library["head"].replace("GlobalAvgPool2D", "GlobalMaxPool2D")
+    printed.insert(0, library["bottleneck_block"].replace("width: int=4", "width: int=2"))
+    printed.insert(0, library["DenseBlock"].replace("self.layers", "self.steps"))
     skipped = {"tags": ["nbval-skip"]}
     nbformat.write(new_notebook(cells=[new_code_cell(code, metadata=skipped) for code in printed]), path)
 

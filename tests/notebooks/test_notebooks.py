@@ -65,10 +65,12 @@ def printed(pytestconfig):
 def test_notebook_says_what_its_source_says(chapter, notebook):
     source = chapter.with_suffix(".md")
     assert source.exists(), f"{chapter.name}.ipynb has no source {source.name}"
-    pairs = zip_longest(notebook.cells, from_source(source).cells)
-    for number, cells in enumerate(pairs):
-        stored, written = ((cell.cell_type, cell.source, cell.metadata) if cell else None for cell in cells)
-        assert stored == written, f"cell {number} is not what {source.name} says: run `make notebooks`"
+    stored, written = (
+        [(cell.cell_type, cell.source, cell.metadata) for cell in cells]
+        for cells in (notebook.cells, from_source(source).cells)
+    )
+    for number, (stored_cell, written_cell) in enumerate(zip_longest(stored, written)):
+        assert stored_cell == written_cell, f"cell {number} is not what {source.name} says: run `make notebooks`"
 
 
 def test_notebook_was_executed_from_top_to_bottom(notebook):

@@ -62,9 +62,10 @@ def uneven(quiz: list[Question]) -> str:
     num_places = max(map(len, quiz))
     share = 1 - (1 - SHARE) / (2 * num_places)  # Two bounds for each place: together they are kept in SHARE of cases.
     for place in range(num_places):
-        number = sum(answers[place].right for answers in quiz if place < len(answers))
-        chances = [1 / len(answers) if place < len(answers) else 0 for answers in quiz]
-        least, highest = len(quiz) - most([1 - chance for chance in chances], share), most(chances, share)
+        long_enough = [answers for answers in quiz if place < len(answers)]
+        number = sum(answers[place].right for answers in long_enough)
+        chances = [1 / len(answers) for answers in long_enough]
+        least, highest = len(chances) - most([1 - chance for chance in chances], share), most(chances, share)
         if not least <= number <= highest:
             return f"{number} of {len(quiz)} right answers come at place {place + 1}, not {least} to {highest}"
     return ""

@@ -34,9 +34,9 @@ def kept_bytes(spec: Spec, side: int, batch: int, num_classes: int) -> float:
         before = bytes_in_pool()
         with autograd.record():
             Y = net(X)
-        kept = bytes_in_pool() - before - 4 * Y.size
+        difference = bytes_in_pool() - before - 4 * Y.size
         del Y
-    return kept
+    return difference
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_widths_are_multiples_of_16_and_transitions_of_a_dense_network_compress(
     assert all(width % 16 == 0 for kind in KINDS for width in widths(kind, depth))
     first, second, third = widths("dense", depth)
     added = layers_in_block(depth) * GROWTH_RATE
-    assert all(1 / 3 <= kept <= 0.7 for kept in (second / (first + added), third / (second + added)))
+    assert all(1 / 3 <= compression <= 0.7 for compression in (second / (first + added), third / (second + added)))
 
 
 def test_residual_block_adds_what_each_pair_of_layers_makes():

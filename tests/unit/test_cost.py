@@ -138,7 +138,7 @@ def test_the_smallest_side_is_the_smallest_that_the_network_takes(stem, num_bloc
         net(np.zeros((1, 3, side, side))).wait_to_read()
 
 
-KEPT = [
+VARIANTS = [
     dict(),
     dict(bottleneck_width=None),
     dict(activation="leaky_relu"),
@@ -151,9 +151,9 @@ KEPT = [
 
 
 def test_mxnet_keeps_the_activations_that_the_cost_says(tmp_path):
-    specs = [SPEC_121 | dict(blocks=(4, 3)) | changes for changes in KEPT]
+    specs = [SPEC_121 | dict(blocks=(4, 3)) | changes for changes in VARIANTS]
     arguments = [tmp_path / "profile.json", json.dumps(specs), "32", "2", "10"]
-    kept = json.loads(
+    measured = json.loads(
         subprocess.check_output(
             [sys.executable, Path(__file__).with_name("pool_bytes.py"), *arguments],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -163,7 +163,7 @@ def test_mxnet_keeps_the_activations_that_the_cost_says(tmp_path):
     # BatchNorm also keeps the batch's means and variances, as many numbers as running statistics.
     expected = [total.activation_bytes + 4 * total.running_statistics for total in costs]
     # The profiler prints kilobytes to four digits after the point: the bound is far below the smallest layer.
-    numpy.testing.assert_allclose(kept, expected, rtol=1e-4)
+    numpy.testing.assert_allclose(measured, expected, rtol=1e-4)
 
 
 # Sums

@@ -124,7 +124,7 @@ const DenseNetCost = (() => {
   }
 
   // Goes through a network from input to output, and knows the shape that the next layer reads.
-  // `kept` is how many numbers the backward pass keeps for each number of a layer's output.
+  // `numKept` is how many numbers the backward pass keeps for each number of a layer's output.
   class Walk {
     constructor(spec, batch, channels, side) {
       Object.assign(this, { spec, batch, channels, side, stage: "", number: "", layers: [] });
@@ -154,7 +154,7 @@ const DenseNetCost = (() => {
           this.convolution(width * growthRate, 1);
         }
         this.normaliseAndActivate();
-        this.convolution(growthRate, 3, { kept: 0 });
+        this.convolution(growthRate, 3, { numKept: 0 });
         if (dropRate) this.row("Dropout", 1);
         this.channels = numRead + growthRate;
         this.row("concatenation", 1);
@@ -195,18 +195,18 @@ const DenseNetCost = (() => {
       this.row(isLeaky ? "LeakyReLU" : "Activation", 1);
     }
 
-    convolution(channels, window, { stride = 1, kept = 1 } = {}) {
+    convolution(channels, window, { stride = 1, numKept = 1 } = {}) {
       const weights = channels * this.channels * window ** 2;
       this.channels = channels;
       this.side = Math.floor((this.side - 1) / stride) + 1;
       const parameters = weights + channels * Number(this.spec.use_bias);
       const multiply_adds = weights * this.side ** 2 * this.batch;
-      this.row(`Conv2D ${window}x${window}`, kept, { parameters, multiply_adds });
+      this.row(`Conv2D ${window}x${window}`, numKept, { parameters, multiply_adds });
     }
 
-    row(name, kept, { parameters = 0, running_statistics = 0, multiply_adds = 0 } = {}) {
+    row(name, numKept, { parameters = 0, running_statistics = 0, multiply_adds = 0 } = {}) {
       const output_shape = [this.batch, this.channels, this.side, this.side];
-      const activation_bytes = BYTES_PER_NUMBER * kept * product(output_shape);
+      const activation_bytes = BYTES_PER_NUMBER * numKept * product(output_shape);
       const counts = { parameters, running_statistics, multiply_adds, activation_bytes };
       this.layers.push({ stage: this.stage, layer: this.number + name, output_shape, ...counts });
     }
