@@ -15,7 +15,7 @@ from utils.backward import backward
 from utils.data import Batches
 from utils.plots import Curves
 
-QUICK_IMAGES = 1280
+QUICK_IMAGES = 640
 STEPS_AHEAD = 2
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
