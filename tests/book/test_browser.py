@@ -297,7 +297,7 @@ def test_planted_faults_are_found(contexts):
     requests = []
     tab.on("request", lambda request: requests.append(request.url))
     picture = "<img src='https://example.org/x.png' style='width: 3000px'>"
-    faint = "<p class='math' style='color: #ddd'>a</p>"
+    faint = "<p class='math' style='color: #ddd'>faint</p>"
     tab.set_content(f"<html lang='en'><title>Faults</title><main><h1>Faults</h1>{picture}{faint}</main>")
     assert any(OUTSIDE.match(request) for request in requests)
     assert any(violation.startswith("image-alt") for violation in violations(tab))
