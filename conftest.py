@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 from nbval.plugin import IPyNbCell
 
-from tools.cells import is_compared
+from tools.cells import is_compared, replay_settings
 from tools.contents import pages
 
 ROOT = Path(__file__).parent
@@ -38,11 +38,10 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    # A kernel takes over the environment when its notebook's first cell is set up. Here it trains for a few steps
-    # only; `make notebooks` and `make test-hosts` train in full.
+    # A kernel takes over the environment when its notebook's first cell is set up.
     if not isinstance(item, IPyNbCell):
         return (yield)
-    with patch.dict(os.environ, COURSE_QUICK="1"):
+    with patch.dict(os.environ, replay_settings(item.path)):
         return (yield)
 
 

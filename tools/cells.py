@@ -1,8 +1,10 @@
-"""What the tests of the notebooks, and the summary after them, ask of a cell."""
+"""What the tests of the notebooks, and the summary after them, ask of a notebook and its cells."""
 
 import ast
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
@@ -13,6 +15,18 @@ SHAPE_OR_COUNT = re.compile(r"check_shape|shape_table|parameter_count|\.shape\b"
 CHECK = re.compile(r"check_shape\(|^\s*assert ", re.MULTILINE)
 # What brings or defines a name computes nothing yet.
 DECLARATION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+
+
+def replay_settings(notebook: Path) -> dict[str, str]:
+    """The environment in which a notebook is replayed: its trainings take a few steps only.
+
+    What measures peak memory runs as on an old processor, which takes more scratch memory than one of today, for
+    convolutions of all widths; `DNNL_MAX_CPU_ISA=ALL` lets it use all that the machine has.
+    """
+    settings = {"COURSE_QUICK": "1"}
+    if "peak_memory" in notebook.read_text():
+        settings["DNNL_MAX_CPU_ISA"] = os.environ.get("DNNL_MAX_CPU_ISA", "SSE41")
+    return settings
 
 
 def parse(code: str) -> ast.Module:

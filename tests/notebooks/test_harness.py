@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools.cells import definitions
+from tools.cells import definitions, replay_settings
 from tools.notebooks import from_source, keep_outputs
 
 ROOT = Path(__file__).parents[2]
@@ -276,3 +276,13 @@ def test_summary_counts_cells_that_ran_and_passed(run):
     assert "sound: 4 cells replayed, 2 of them with outputs compared" in text
     assert "stale_output: 3 cells replayed, 1 of them with outputs compared" in text
     assert "definitions:" not in text
+
+
+def test_chapter_that_measures_memory_is_replayed_as_on_an_old_processor_unless_another_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    for name in ("peak_memory", "accuracy"):
+        (tmp_path / f"{name}.ipynb").write_text(f"from utils.measure import {name}")
+    assert "DNNL_MAX_CPU_ISA" not in replay_settings(tmp_path / "accuracy.ipynb")
+    assert replay_settings(tmp_path / "peak_memory.ipynb")["DNNL_MAX_CPU_ISA"] == "SSE41"
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "ALL")
+    assert replay_settings(tmp_path / "peak_memory.ipynb")["DNNL_MAX_CPU_ISA"] == "ALL"
