@@ -49,7 +49,7 @@ check: environment  ## lint, types and unit tests, without the book
 	@$(PYTEST) tests/unit
 
 test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, and load the GPU build (4 GB, two hours)
-	@$(RUN) pytest tests/hosts -m ''
+	@$(RUN) pytest tests -m all_hosts
 
 notebooks: environment  ## execute the chapters whose source changed; NAME=03 executes one
 	@$(RUN) tools.make_notebooks $(NAME)
