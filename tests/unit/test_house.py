@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "utils": {"utils"},
     "tools": {"utils", "tools"},
     "grader": {"utils", "tools", "grader"},
-    "benchmarks": {"utils", "tools", "grader"},
+    "benchmarks": {"utils", "tools", "grader", "benchmarks"},
     "tests": {"utils", "tools", "grader"},
 }
 READERS = {"utils"}
