@@ -32,3 +32,6 @@ def number_of_threads(setting: str) -> int:
 THREADS = number_of_threads(os.environ.get("OMP_NUM_THREADS", ""))
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# Operators that run one after the other need one piece of scratch memory, and MXNet would keep four.
+os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")

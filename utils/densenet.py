@@ -150,6 +150,7 @@ class DenseNet(d2l.Classifier):
     """
 
     make_block = DenseBlock
+    make_transition = staticmethod(transition_block)
 
     def __init__(self, spec: Spec, num_classes: int = 10, lr: float = 0.1):
         super().__init__()
@@ -162,7 +163,7 @@ class DenseNet(d2l.Classifier):
         for i, num_layers in enumerate(spec["blocks"]):
             if i > 0:
                 num_channels = int(num_channels * spec["compression"])
-                self.net.add(transition_block(num_channels, use_bias, activation, spec["pooling"]))
+                self.net.add(self.make_transition(num_channels, use_bias, activation, spec["pooling"]))
             self.net.add(self.make_block(num_layers, spec["growth_rate"], make_layer))
             num_channels += num_layers * spec["growth_rate"]
         self.net.add(head(num_classes, activation))

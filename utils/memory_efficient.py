@@ -1,58 +1,189 @@
-"""A DenseNet whose dense blocks keep only their output for the backward pass, as chapter 10 derives it.
+"""A DenseNet that keeps for the backward pass what its convolutions write, as chapter 10 derives it.
 
-The idea is Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets", section 3. They keep
-the output of each 1x1 convolution, too; here the whole layer is computed again.
+Concatenations, normalisations and activations are computed again when their turn comes; no convolution runs twice.
+Source: Pleiss et al. 2017, "Memory-Efficient Implementation of DenseNets", section 3.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ctypes
 
 from mxnet import autograd, gluon, nd, np
+from mxnet._ctypes.ndarray import _imperative_invoke
+from mxnet.base import _LIB, OpHandle, c_str, check_call
+from mxnet.gluon import nn
+from mxnet.gluon.parameter import DeferredInitializationError
 
-from utils.densenet import DenseBlock, DenseNet
+from utils.densenet import DenseBlock, DenseNet, conv_block, transition_block
 
 
-@contextmanager
-def statistics_restored(block: gluon.Block, device) -> Iterator[None]:
-    """Give a block's running statistics back the values that they had before."""
-    parameters = block.collect_params(".*running_.*").values()
-    statistics = [p.data(device) for p in parameters if p.shape[0] > 0]
-    before = [array.copy() for array in statistics]
+def backward_operator(name: str, inputs: list[nd.NDArray], outputs: list[nd.NDArray], **attributes) -> None:
+    """Run the backward pass of one operator, such as "Convolution", that nobody recorded; write into `outputs`.
+
+    `inputs` are those that MXNet's autograd would hand over: gradients first, then what the operator read or wrote.
+    """
+    handle = OpHandle()
+    check_call(_LIB.NNGetOpHandle(c_str(f"_backward_{name}"), ctypes.byref(handle)))
+    values = [str(value) for value in attributes.values()]
+    _imperative_invoke(handle.value, inputs, list(attributes), values, outputs, False, False)
+
+
+def arrays(layer: gluon.Block, read: nd.NDArray) -> list[nd.NDArray]:
+    """A layer's parameters; one that has never run learns their shapes from `read`."""
+    parameters = layer.collect_params().values()
     try:
-        yield
-    finally:
-        for array, value in zip(statistics, before, strict=True):
-            array[:] = value
+        return [parameter.data(read.ctx).as_nd_ndarray() for parameter in parameters]
+    except DeferredInitializationError:
+        with autograd.pause():
+            layer(read.as_np_ndarray())
+        return [parameter.data(read.ctx).as_nd_ndarray() for parameter in parameters]
 
 
-def channels(X: np.ndarray, begin: int, end: int | None) -> np.ndarray:
+def set_gradients(layer: gluon.Block, gradients: list[nd.NDArray]) -> None:
+    """Give a layer's first parameters their gradients, in order, and tell the trainer that these are new."""
+    for parameter, gradient in zip(layer.collect_params().values(), gradients):
+        if parameter.grad_req != "null":
+            total = parameter.grad(gradient.ctx).as_nd_ndarray()
+            total[:] = total + gradient if parameter.grad_req == "add" else gradient
+            parameter.data(gradient.ctx)._fresh_grad = True
+
+
+def empty_like(X: nd.NDArray) -> nd.NDArray:
+    return nd.empty(X.shape, ctx=X.ctx)
+
+
+def convolution_backward(convolution: nn.Conv2D, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+    kernel = arrays(convolution, read)
+    gradients = [empty_like(array) for array in (read, *kernel)]
+    backward_operator("Convolution", [gradient, read, *kernel], gradients, **convolution._kwargs)
+    set_gradients(convolution, gradients[1:])
+    return gradients[0]
+
+
+def norm_backward(
+    norm: nn.BatchNorm, statistics: list[nd.NDArray], read: nd.NDArray, gradient: nd.NDArray, out: nd.NDArray
+) -> None:
+    parameters = arrays(norm, read)
+    gradients = [out, *map(empty_like, parameters[:2])]
+    backward_operator("BatchNorm", [gradient, *statistics, read, *parameters], gradients, **norm._kwargs)
+    set_gradients(norm, gradients[1:])
+
+
+def activation_operator(activation: gluon.Block) -> tuple[str, dict]:
+    if isinstance(activation, nn.LeakyReLU):
+        return "LeakyReLU", dict(act_type="leaky", slope=activation._alpha)
+    return "Activation", dict(act_type=activation._act_type)
+
+
+def activate(activation: gluon.Block, X: nd.NDArray) -> nd.NDArray:
+    name, attributes = activation_operator(activation)
+    return getattr(nd, name)(X, out=X, **attributes)
+
+
+def activation_backward(activation: gluon.Block, written: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+    name, attributes = activation_operator(activation)
+    # The leaky ReLU asks for what it read, of which only the sign counts: what it wrote has the same.
+    inputs = [gradient, written, written] if name == "LeakyReLU" else [gradient, written]
+    backward_operator(name, inputs, [gradient], **attributes)
+    return gradient
+
+
+class Unit:
+    """Normalisation, activation, convolution, which keep of each channel the mean and the deviation over the batch.
+
+    Maps `(batch, channel, height, width)` to what the convolution writes.
+    """
+
+    def __init__(self, norm: nn.BatchNorm, activation: gluon.Block, convolution: nn.Conv2D):
+        self.norm, self.activation, self.convolution = norm, activation, convolution
+
+    def forward(self, read: nd.NDArray) -> nd.NDArray:
+        parameters = arrays(self.norm, read)
+        normalized, *self.statistics = nd.BatchNorm(read, *parameters, output_mean_var=True, **self.norm._kwargs)
+        activated = activate(self.activation, normalized)
+        return nd.Convolution(activated, *arrays(self.convolution, activated), **self.convolution._kwargs)
+
+    def backward(self, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+        """The gradient of what was read, from that of what was written; the parameters get theirs."""
+        activated = activate(self.activation, self.normalize_again(read))
+        gradient = convolution_backward(self.convolution, activated, gradient)
+        gradient = activation_backward(self.activation, activated, gradient)
+        norm_backward(self.norm, self.statistics, read, gradient, out=activated)
+        return activated
+
+    def normalize_again(self, read: nd.NDArray) -> nd.NDArray:
+        gamma, beta, _, _ = arrays(self.norm, read)
+        mean, inverse_deviation = self.statistics
+        variance = inverse_deviation**-2 - self.norm._kwargs["eps"]
+        return nd.BatchNorm(read, gamma, beta, mean, variance, **self.norm._kwargs | dict(use_global_stats=True))
+
+
+def channels(X: nd.NDArray, begin: int, end: int | None) -> nd.NDArray:
     """A copy of the channels of `X` from `begin` to before `end`."""
     # Not X[:, begin:end], which fails for oneDNN's layouts when 8 or 16 channels straddle the edge.
-    return nd.slice_axis(X.as_nd_ndarray(), axis=1, begin=begin, end=end).as_np_ndarray()
+    return nd.slice_axis(X, axis=1, begin=begin, end=end)
 
 
-def with_gradient(X: np.ndarray) -> np.ndarray:
-    """Let autograd write the gradient of `X`; unlike `X.attach_grad()`, spend no time on zeros."""
+def with_gradient(X: nd.NDArray) -> np.ndarray:
+    """Let autograd end at `X` and leave its gradient there; unlike `X.attach_grad()`, spend no time on zeros."""
+    X = X.as_np_ndarray()
     autograd.mark_variables([X], [np.empty(X.shape, ctx=X.ctx)])
     return X
 
 
-def go_back(layer: gluon.Block, read: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Run a layer of a dense block again, and the gradient `(batch, channel, height, width)` back through it.
+def lead_on(X: np.ndarray, gradient: nd.NDArray) -> None:
+    """Hand the gradient of `X` to what `X` was computed from: to autograd, or to the block at which autograd ended."""
+    if X.grad is None:
+        X.backward(gradient.as_np_ndarray())
+    else:
+        X.grad[:] = gradient.as_np_ndarray()
 
-    `gradient` is that of what the layer read and wrote, concatenated. Returns that of what it read.
-    """
-    num_channels = read.shape[1]
-    with autograd.record():
-        features = layer(with_gradient(read))
-    features.backward(channels(gradient, num_channels, None))
-    gradient = channels(gradient, 0, num_channels)
-    gradient += read.grad
-    return gradient
+
+class Layer:
+    """A layer of a dense block, which keeps what its 1x1 convolution writes, if it has one."""
+
+    def __init__(self, layer: nn.HybridSequential):
+        norm, activation, convolution, *rest = layer
+        self.units = [Unit(norm, activation, convolution)]
+        if rest and isinstance(rest[0], nn.HybridSequential):  # a bottleneck, and now the 3x3 convolution
+            norm, activation, convolution, *rest = rest[0]
+            self.units.append(Unit(norm, activation, convolution))
+        self.dropout = rest[0] if rest else None
+
+    def forward(self, read: nd.NDArray) -> nd.NDArray:
+        self.kept = []
+        for unit in self.units:
+            read = unit.forward(read)
+            self.kept.append(read)
+        written = self.kept.pop()  # the block keeps what the last one writes, in its output
+        if self.dropout is None:
+            return written
+        with autograd.record():
+            self.before_dropout = with_gradient(written)
+            self.after_dropout = self.dropout(self.before_dropout)
+        return self.after_dropout.as_nd_ndarray()
+
+    def backward(self, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+        if self.dropout is not None:
+            self.after_dropout.backward(gradient.as_np_ndarray())
+            gradient = self.before_dropout.grad.as_nd_ndarray()
+            del self.before_dropout, self.after_dropout
+        for unit in reversed(self.units[1:]):
+            gradient = unit.backward(self.kept.pop(), gradient)
+        return self.units[0].backward(read, gradient)
+
+
+def is_training_step() -> bool:
+    return autograd.is_recording() and autograd.is_training()
+
+
+def kept_by(block: gluon.Block) -> tuple[np.ndarray, np.ndarray]:
+    if block.kept is None:
+        raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")
+    kept, block.kept = block.kept, None
+    return kept
 
 
 class MemoryEfficientDenseBlock(DenseBlock):
-    """A `DenseBlock` that computes each layer a second time when its gradients are needed (chapter 10).
+    """A `DenseBlock` that keeps its output and what its 1x1 convolutions write (chapter 10).
 
     Same shapes, same parameters, same names as `DenseBlock`. While autograd records, one `forward`
     must be followed by one `backward`, which `utils.backward` calls.
@@ -61,26 +192,61 @@ class MemoryEfficientDenseBlock(DenseBlock):
 
     kept: tuple[np.ndarray, np.ndarray] | None = None
 
+    def __init__(self, num_layers: int, growth_rate: int, make_layer=conv_block):
+        super().__init__(num_layers, growth_rate, make_layer)
+        self.growth_rate = growth_rate
+        self.efficient_layers = [Layer(layer) for layer in self.layers]
+
     def forward(self, X: np.ndarray) -> np.ndarray:
-        if not autograd.is_recording():
+        if not is_training_step():
             return super().forward(X)
-        with statistics_restored(self, X.ctx), autograd.pause(train_mode=autograd.is_training()):
-            Y = super().forward(X)
+        Y = X.as_nd_ndarray()
+        with autograd.pause(train_mode=True):
+            for layer in self.efficient_layers:
+                Y = nd.concat(Y, layer.forward(Y), dim=1)
+                Y.wait_to_read()  # or MXNet works ahead and holds what several layers read
         self.kept = X, with_gradient(Y)
-        return Y
+        return self.kept[1]
 
     def backward(self) -> None:
-        if self.kept is None:
-            raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")
-        X, Y = self.kept
-        self.kept = None
-        growth_rate = (Y.shape[1] - X.shape[1]) // len(self.layers)
-        gradient = Y.grad
-        for layer in reversed(self.layers):
-            gradient.wait_to_read()  # or MXNet makes what all layers read at once
-            read = channels(Y, 0, gradient.shape[1] - growth_rate)
-            gradient = go_back(layer, read, gradient)
-        X.backward(gradient)
+        X, Y = kept_by(self)
+        gradient, Y = Y.grad.as_nd_ndarray(), Y.as_nd_ndarray()
+        with autograd.pause(train_mode=True):
+            for layer in reversed(self.efficient_layers):
+                num_channels = Y.shape[1] - self.growth_rate
+                Y = channels(Y, 0, num_channels)  # what the layer read; the rest of the output is free
+                through = layer.backward(Y, channels(gradient, num_channels, None))
+                gradient = channels(gradient, 0, num_channels)
+                gradient += through
+                gradient.wait_to_read()
+        lead_on(X, gradient)
+
+
+class MemoryEfficientTransition(nn.HybridSequential):
+    """A transition that keeps what its convolution writes (chapter 10); takes the arguments of `transition_block`."""
+
+    kept: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __init__(self, *arguments, **options):
+        super().__init__(prefix="transition_")
+        norm, activation, convolution, pooling = transition_block(*arguments, **options)
+        self.add(norm, activation, convolution, pooling)
+        self.unit = Unit(norm, activation, convolution)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        if not is_training_step():
+            return super().forward(X)
+        with autograd.pause(train_mode=True):
+            written = self.unit.forward(X.as_nd_ndarray())
+        self.kept = X, with_gradient(written)
+        return self[-1](self.kept[1])
+
+    def backward(self) -> None:
+        X, written = kept_by(self)
+        with autograd.pause(train_mode=True):
+            gradient = self.unit.backward(X.as_nd_ndarray(), written.grad.as_nd_ndarray())
+        gradient.wait_to_read()
+        lead_on(X, gradient)
 
 
 class MemoryEfficientDenseNet(DenseNet):
@@ -90,6 +256,7 @@ class MemoryEfficientDenseNet(DenseNet):
     """
 
     make_block = MemoryEfficientDenseBlock
+    make_transition = MemoryEfficientTransition
 
     def hybridize(self, active: bool = True, **options) -> None:
         # One graph of the whole network would keep everything, and memory set aside for a graph
