@@ -6,7 +6,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import prod
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from utils.spec import Spec, check_size, check_spec, densenet_spec
 
 BYTES_PER_NUMBER = 4
+RECOMPUTED = ("BatchNorm", "Activation", "LeakyReLU", "concatenation")
 
 
 class Layer(NamedTuple):
@@ -174,6 +175,20 @@ def total(layers: Iterable[Layer], stage: str = "all") -> Layer:
 def by_stage(layers: Iterable[Layer]) -> list[Layer]:
     """The sum of each stage: stem, blocks, transitions, head."""
     return [total(group, stage) for stage, group in groupby(layers, key=lambda layer: layer.stage)]
+
+
+def memory_efficient(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers with the `activation_bytes` of a memory-efficient network (chapter 10).
+
+    Its blocks and transitions compute normalisations, activations and concatenations again, and keep what
+    convolutions, dropout and pooling write, and the last concatenation, which is a block's output.
+    """
+    rows = []
+    for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
+        is_inside = layer.stage.startswith(("block", "transition")) and layer.stage == following.stage
+        is_recomputed = is_inside and layer.layer.endswith(RECOMPUTED)
+        rows.append(layer._replace(activation_bytes=0) if is_recomputed else layer)
+    return rows
 
 
 def as_text(layers: Iterable[Layer]) -> str:

@@ -154,18 +154,14 @@ class Layer:
             read = unit.forward(read)
             self.kept.append(read)
         written = self.kept.pop()  # the block keeps what the last one writes, in its output
-        if self.dropout is None:
-            return written
-        with autograd.record():
-            self.before_dropout = with_gradient(written)
-            self.after_dropout = self.dropout(self.before_dropout)
-        return self.after_dropout.as_nd_ndarray()
+        if self.dropout is not None:
+            self.mask = nd.Dropout(nd.ones_like(written), p=self.dropout._rate)
+            written *= self.mask
+        return written
 
     def backward(self, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
         if self.dropout is not None:
-            self.after_dropout.backward(gradient.as_np_ndarray())
-            gradient = self.before_dropout.grad.as_nd_ndarray()
-            del self.before_dropout, self.after_dropout
+            gradient *= self.mask
         for unit in reversed(self.units[1:]):
             gradient = unit.backward(self.kept.pop(), gradient)
         return self.units[0].backward(read, gradient)

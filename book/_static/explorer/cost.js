@@ -227,10 +227,14 @@ const DenseNetCost = (() => {
       total(layers.filter((layer) => layer.stage === stage), stage),
     );
 
-  // What a stage of byStage() keeps between the two passes of a memory-efficient network: a block keeps its
-  // output alone, all else is kept as ever (chapter 10, "A block that forgets" and the exercise "What is left").
-  const memoryEfficientBytes = (stage) =>
-    stage.stage.startsWith("block") ? BYTES_PER_NUMBER * product(stage.output_shape) : stage.activation_bytes;
+  // The layers with the activation_bytes of a memory-efficient network (chapter 10): its blocks and transitions compute
+  // these again, but for the last concatenation, which is a block's output.
+  const RECOMPUTED = /(BatchNorm|Activation|LeakyReLU|concatenation)$/;
+  const memoryEfficient = (layers) =>
+    layers.map((layer, place) => {
+      const isInside = /^(block|transition)/.test(layer.stage) && layer.stage === layers[place + 1].stage;
+      return isInside && RECOMPUTED.test(layer.layer) ? { ...layer, activation_bytes: 0 } : layer;
+    });
 
-  return { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficientBytes };
+  return { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient };
 })();

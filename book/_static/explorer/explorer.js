@@ -9,7 +9,7 @@
 "use strict";
 
 (() => {
-  const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficientBytes } = DenseNetCost;
+  const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient } = DenseNetCost;
   const PARTS = ["drawing", "table", "memory"];
   const MOST_LAYERS = 1000;
 
@@ -234,13 +234,12 @@
     return table(caption, head, rows, row({ ...sum, stage: "total" }, () => 0));
   }
 
-  function memoryTable(stages, sum, caption) {
-    const most = Math.max(...stages.map((stage) => stage.activation_bytes));
-    const cell = (bytes) => ({ text: inMegabytes(bytes), share: bytes / most });
-    const rows = stages.map((stage) => [stage.stage, cell(stage.activation_bytes), cell(memoryEfficientBytes(stage))]);
-    const efficient = stages.reduce((bytes, stage) => bytes + memoryEfficientBytes(stage), 0);
-    const sums = ["total", { text: inMegabytes(sum.activation_bytes) }, { text: inMegabytes(efficient) }];
-    return table(caption, ["stage", "plain, MB", "memory-efficient, MB"], rows, sums);
+  function memoryTable(plain, efficient, caption) {
+    const most = Math.max(...plain.map((stage) => stage.activation_bytes));
+    const cell = ({ activation_bytes }) => ({ text: inMegabytes(activation_bytes), share: activation_bytes / most });
+    const rows = plain.map((stage, place) => [stage.stage, cell(stage), cell(efficient[place])]);
+    const sums = [plain, efficient].map((stages) => ({ text: inMegabytes(total(stages).activation_bytes) }));
+    return table(caption, ["stage", "plain, MB", "memory-efficient, MB"], rows, ["total", ...sums]);
   }
 
   /* Element */
@@ -389,7 +388,8 @@
       drawing.replaceChildren(draw(stages, spec, channels, title, this.pointedAt, point));
       const whole = "Multiply-adds and activations are for the whole batch.";
       table.replaceChildren(shapeTable(stages, sum, `${input}. ${whole}`));
-      memory.replaceChildren(memoryTable(stages, sum, `${input}: activation memory, plain and memory-efficient.`));
+      const memoryCaption = `${input}: activation memory, plain and memory-efficient.`;
+      memory.replaceChildren(memoryTable(stages, byStage(memoryEfficient(rows)), memoryCaption));
     }
 
     link(settings) {
