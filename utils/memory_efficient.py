@@ -39,7 +39,7 @@ def arrays(layer: gluon.Block, read: nd.NDArray) -> list[nd.NDArray]:
 
 def set_gradients(layer: gluon.Block, gradients: list[nd.NDArray]) -> None:
     """Give a layer's first parameters their gradients, in order, and tell the trainer that these are new."""
-    for parameter, gradient in zip(layer.collect_params().values(), gradients):
+    for parameter, gradient in zip(layer.collect_params().values(), gradients, strict=False):
         if parameter.grad_req != "null":
             total = parameter.grad(gradient.ctx).as_nd_ndarray()
             total[:] = total + gradient if parameter.grad_req == "add" else gradient
