@@ -167,6 +167,16 @@ class Layer:
         return self.units[0].backward(read, gradient)
 
 
+def go_back(layer: Layer, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+    """The gradient of what a layer read, from that of what it read and wrote, concatenated."""
+    num_channels = read.shape[1]
+    through = layer.backward(read, channels(gradient, num_channels, None))
+    gradient = channels(gradient, 0, num_channels)
+    gradient += through
+    gradient.wait_to_read()  # or MXNet works ahead and holds what several layers read
+    return gradient
+
+
 def is_training_step() -> bool:
     return autograd.is_recording() and autograd.is_training()
 
@@ -200,7 +210,7 @@ class MemoryEfficientDenseBlock(DenseBlock):
         with autograd.pause(train_mode=True):
             for layer in self.efficient_layers:
                 Y = nd.concat(Y, layer.forward(Y), dim=1)
-                Y.wait_to_read()  # or MXNet works ahead and holds what several layers read
+                Y.wait_to_read()
         self.kept = X, with_gradient(Y)
         return self.kept[1]
 
@@ -209,12 +219,8 @@ class MemoryEfficientDenseBlock(DenseBlock):
         gradient, Y = Y.grad.as_nd_ndarray(), Y.as_nd_ndarray()
         with autograd.pause(train_mode=True):
             for layer in reversed(self.efficient_layers):
-                num_channels = Y.shape[1] - self.growth_rate
-                Y = channels(Y, 0, num_channels)  # what the layer read; the rest of the output is free
-                through = layer.backward(Y, channels(gradient, num_channels, None))
-                gradient = channels(gradient, 0, num_channels)
-                gradient += through
-                gradient.wait_to_read()
+                Y = channels(Y, 0, Y.shape[1] - self.growth_rate)  # what the layer read; the rest is free
+                gradient = go_back(layer, Y, gradient)
         lead_on(X, gradient)
 
 
