@@ -12,7 +12,7 @@ from mxnet.base import _LIB, OpHandle, c_str, check_call
 from mxnet.gluon import nn
 from mxnet.gluon.parameter import DeferredInitializationError
 
-from utils.densenet import DenseBlock, DenseNet, conv_block, transition_block
+from utils.densenet import DenseBlock, DenseNet, transition_block
 
 
 def backward_operator(name: str, inputs: list[nd.NDArray], outputs: list[nd.NDArray], **attributes) -> None:
@@ -141,12 +141,11 @@ class Layer:
     """A layer of a dense block, which keeps what its 1x1 convolution writes, if it has one."""
 
     def __init__(self, layer: nn.HybridSequential):
-        norm, activation, convolution, *rest = layer
-        self.units = [Unit(norm, activation, convolution)]
-        if rest and isinstance(rest[0], nn.HybridSequential):  # a bottleneck, and now the 3x3 convolution
-            norm, activation, convolution, *rest = rest[0]
-            self.units.append(Unit(norm, activation, convolution))
-        self.dropout = rest[0] if rest else None
+        parts = list(layer)
+        if isinstance(parts[-1], nn.HybridSequential):  # what follows a bottleneck's 1x1 convolution
+            parts = [*parts[:-1], *parts[-1]]
+        self.units = [Unit(*parts[begin : begin + 3]) for begin in range(0, len(parts) - 2, 3)]
+        self.dropout = parts[-1] if len(parts) % 3 else None
 
     def forward(self, read: nd.NDArray) -> nd.NDArray:
         self.kept = []
@@ -181,7 +180,7 @@ def is_training_step() -> bool:
     return autograd.is_recording() and autograd.is_training()
 
 
-def kept_by(block: gluon.Block) -> tuple[np.ndarray, np.ndarray]:
+def kept_by(block: gluon.Block) -> tuple:
     if block.kept is None:
         raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")
     kept, block.kept = block.kept, None
@@ -196,30 +195,26 @@ class MemoryEfficientDenseBlock(DenseBlock):
     `backward` raises `RuntimeError` if no recorded forward pass came before.
     """
 
-    kept: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __init__(self, num_layers: int, growth_rate: int, make_layer=conv_block):
-        super().__init__(num_layers, growth_rate, make_layer)
-        self.growth_rate = growth_rate
-        self.efficient_layers = [Layer(layer) for layer in self.layers]
+    kept: tuple[np.ndarray, np.ndarray, list[Layer]] | None = None
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         if not is_training_step():
             return super().forward(X)
-        Y = X.as_nd_ndarray()
+        layers, Y = [Layer(layer) for layer in self.layers], X.as_nd_ndarray()
         with autograd.pause(train_mode=True):
-            for layer in self.efficient_layers:
+            for layer in layers:
                 Y = nd.concat(Y, layer.forward(Y), dim=1)
                 Y.wait_to_read()
-        self.kept = X, with_gradient(Y)
+        self.kept = X, with_gradient(Y), layers
         return self.kept[1]
 
     def backward(self) -> None:
-        X, Y = kept_by(self)
+        X, Y, layers = kept_by(self)
+        growth_rate = (Y.shape[1] - X.shape[1]) // len(layers)
         gradient, Y = Y.grad.as_nd_ndarray(), Y.as_nd_ndarray()
         with autograd.pause(train_mode=True):
-            for layer in reversed(self.efficient_layers):
-                Y = channels(Y, 0, Y.shape[1] - self.growth_rate)  # what the layer read; the rest is free
+            for layer in reversed(layers):
+                Y = channels(Y, 0, Y.shape[1] - growth_rate)  # what the layer read; the rest is free
                 gradient = go_back(layer, Y, gradient)
         lead_on(X, gradient)
 
@@ -227,26 +222,26 @@ class MemoryEfficientDenseBlock(DenseBlock):
 class MemoryEfficientTransition(nn.HybridSequential):
     """A transition that keeps what its convolution writes (chapter 10); takes the arguments of `transition_block`."""
 
-    kept: tuple[np.ndarray, np.ndarray] | None = None
+    kept: tuple[np.ndarray, np.ndarray, Unit] | None = None
 
     def __init__(self, *arguments, **options):
         super().__init__(prefix="transition_")
-        norm, activation, convolution, pooling = transition_block(*arguments, **options)
-        self.add(norm, activation, convolution, pooling)
-        self.unit = Unit(norm, activation, convolution)
+        self.add(*transition_block(*arguments, **options))
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         if not is_training_step():
             return super().forward(X)
+        norm, activation, convolution, pooling = self
+        unit = Unit(norm, activation, convolution)
         with autograd.pause(train_mode=True):
-            written = self.unit.forward(X.as_nd_ndarray())
-        self.kept = X, with_gradient(written)
-        return self[-1](self.kept[1])
+            written = unit.forward(X.as_nd_ndarray())
+        self.kept = X, with_gradient(written), unit
+        return pooling(self.kept[1])
 
     def backward(self) -> None:
-        X, written = kept_by(self)
+        X, written, unit = kept_by(self)
         with autograd.pause(train_mode=True):
-            gradient = self.unit.backward(X.as_nd_ndarray(), written.grad.as_nd_ndarray())
+            gradient = unit.backward(X.as_nd_ndarray(), written.grad.as_nd_ndarray())
         gradient.wait_to_read()
         lead_on(X, gradient)
 
