@@ -166,16 +166,6 @@ class Layer:
         return self.units[0].backward(read, gradient)
 
 
-def go_back(layer: Layer, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
-    """The gradient of what a layer read, from that of what it read and wrote, concatenated."""
-    num_channels = read.shape[1]
-    through = layer.backward(read, channels(gradient, num_channels, None))
-    gradient = channels(gradient, 0, num_channels)
-    gradient += through
-    gradient.wait_to_read()  # or MXNet works ahead and holds what several layers read
-    return gradient
-
-
 def is_training_step() -> bool:
     return autograd.is_recording() and autograd.is_training()
 
@@ -214,8 +204,11 @@ class MemoryEfficientDenseBlock(DenseBlock):
         gradient, Y = Y.grad.as_nd_ndarray(), Y.as_nd_ndarray()
         with autograd.pause(train_mode=True):
             for layer in reversed(layers):
-                Y = channels(Y, 0, Y.shape[1] - growth_rate)  # what the layer read; the rest is free
-                gradient = go_back(layer, Y, gradient)
+                num_channels = Y.shape[1] - growth_rate
+                Y = channels(Y, 0, num_channels)  # what the layer read; the rest is free
+                flow, gradient = channels(gradient, num_channels, None), channels(gradient, 0, num_channels)
+                gradient += layer.backward(Y, flow)
+                gradient.wait_to_read()
         lead_on(X, gradient)
 
 
