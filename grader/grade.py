@@ -119,15 +119,25 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     verdicts = {}
     for question, outcome in zip(key["questions"], outcomes[num_cells:], strict=True):
         name = question["name"]
-        if outcome.answers is None and (cell_outcomes[name].error or cell_outcomes[name].failure):
-            outcome = cell_outcomes[name]  # what went wrong first says most
-        if name in sources:
-            verdicts[name] = verdict(question, outcome)
-        else:
+        cell_remark = remark_on_cell(cell_outcomes[name])
+        if name not in sources:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
+        elif cell_remark and not any(outcome.answers):
+            verdicts[name] = no_points(cell_remark)  # what went wrong first says most
+        else:
+            verdicts[name] = verdict(question, outcome)
     texts = {text["name"]: sources.get(text["name"], "").replace(NO_TEXT, "").strip() for text in key["texts"]}
     code = [sources[cell["name"]] for cell in key["cells"] if cell["name"] in sources and not cell.get("trained")]
     return {"verdicts": verdicts, "texts": texts, "code": "\n\n".join(code)}
+
+
+def remark_on_cell(outcome: Outcome) -> str:
+    """What went wrong in the cell of an answer; nothing if it ran. It ran before anything hidden was asked."""
+    if not outcome.error:
+        return outcome.failure
+    # Nobody but a cheat lets a cell stop with a name that is not built in.
+    error = outcome.error if hasattr(builtins, outcome.error) else "an error"
+    return f"The code stopped with {error}."
 
 
 def no_points(remark: str) -> Verdict:
@@ -136,57 +146,68 @@ def no_points(remark: str) -> Verdict:
 
 
 def verdict(question: Question, outcome: Outcome) -> Verdict:
-    """The points for what came back from the sandbox, and a remark that gives no hidden number away."""
-    if outcome.failure:
-        return no_points(outcome.failure)
-    if outcome.error:
-        # A name that a student made up could carry what was asked out of the sandbox.
-        error = outcome.error if hasattr(builtins, outcome.error) else "an error"
-        return no_points(f"The code stopped with {error}.")
-    if outcome.answers is None:
-        return no_points("No answer came back.")
+    """The points for what came back of a probe, and a remark that gives nothing away of what it asked.
+
+    How a call of the probe failed is not said: what a student's code makes of it could carry a hidden number.
+    """
+    expected = question["expected"]
     if question["shares"]:
         return verdict_by_share(question, outcome.answers)
     if "reported_within" in question:
         return verdict_on_report(question, outcome.answers)
-    expected = question["expected"]
-    pairs = list(zip(outcome.answers, expected, strict=False))
-    num_right = sum(is_same(*pair) for pair in pairs)
+    num_right = 0
+    for answer, right_answer in zip(outcome.answers, expected, strict=False):
+        num_right += bool(answer) and is_same(answer[0], right_answer)
     if num_right == len(expected):
         return {"points": question["points"], "remark": "Right."}
     remark = f"{num_right} of {len(expected)} answers were right."
-    for answer, right_answer in pairs:
-        if wrong_kind := difference(answer, right_answer):
-            return no_points(f"{remark} {wrong_kind}")
-    return no_points(remark)
+    num_answers = sum(map(len, outcome.answers))
+    if num_answers < len(expected):
+        remark += f" To {len(expected) - num_answers} no answer came: the code failed or ran for too long."
+    elif not num_right:
+        remark += wrong_kind(outcome.answers, expected)
+    return {"points": part(question["points"], num_right, len(expected)), "remark": remark}
 
 
-def verdict_by_share(question: Question, answers: list) -> Verdict:
+def part(points: float, num_right: int, number: int) -> float:
+    """The points for a part of right answers, rounded down to half a point."""
+    return 2 * points * num_right // number / 2
+
+
+def verdict_by_share(question: Question, answers: list[list]) -> Verdict:
     """The verdict on a question with `shares`: one probe, whose answers count one by one."""
     (expected,) = question["expected"]
     assert isinstance(expected, list)
-    labels = answers[0] if answers and isinstance(answers[0], list) else []
+    labels = answers[0][0] if answers and answers[0] and isinstance(answers[0][0], list) else []
     share = sum(map(is_same, labels, expected)) / len(expected)
     reached = [threshold["points"] for threshold in question["shares"] if share >= threshold["share"]]
+    if not labels:
+        return no_points("No labels came: is the network within its budgets, and was it built from its spec?")
     return {"points": max(reached, default=0), "remark": f"{share:.1%} of {len(expected):,} answers were right."}
 
 
-def verdict_on_report(question: Question, answers: list) -> Verdict:
+def verdict_on_report(question: Question, answers: list[list]) -> Verdict:
     """The verdict on a question with `reported_within`: shares that a student states, beside what they are."""
     expected = question["expected"]
     num_true = 0
     for answer, right_answers in zip(answers, expected, strict=False):
         match answer:
-            case [float(stated_share), list(labels)] if isinstance(right_answers, list):
+            case [[float(stated_share), list(labels)]] if isinstance(right_answers, list):
                 share = sum(map(is_same, labels, right_answers)) / len(right_answers)
                 num_true += abs(stated_share - share) <= question["reported_within"]
     if num_true == len(expected):
         return {"points": question["points"], "remark": "What was reported is what was found."}
-    return no_points(f"{num_true} of {len(expected)} numbers that were reported are what was found.")
+    remark = f"{num_true} of {len(expected)} numbers that were reported are what was found."
+    return {"points": part(question["points"], num_true, len(expected)), "remark": remark}
 
 
 def is_same(answer: object, expected: Plain) -> bool:
-    """Whether an answer is the expected one: of the same types, and floats within 0.1 percent or 0.0001."""
+    """Whether an answer is the expected one: of the same types, and floats within 0.1 percent or 0.0001.
+
+    A float that is a whole number passes for the integer, as it does in the checks that students see.
+    """
+    if type(expected) is int and type(answer) is float:
+        return answer == expected
     if type(answer) is not type(expected):
         return False
     if isinstance(expected, list):
@@ -198,13 +219,17 @@ def is_same(answer: object, expected: Plain) -> bool:
     return answer == expected
 
 
-def difference(answer: object, expected: Plain) -> str:
-    """What is wrong with the kind of an answer, in a sentence that says nothing of its value; empty if nothing is."""
-    if type(answer) is not type(expected):
-        return f"One was {KINDS.get(type(answer), 'something else')}, where {KINDS[type(expected)]} was asked for."
-    if isinstance(answer, list) and isinstance(expected, list) and len(answer) != len(expected):
-        return "One was a list of the wrong length."
-    return ""
+def wrong_kind(answers: list[list], expected: list[Plain]) -> str:
+    """A sentence on the kind of the answers, if all have the same and it is wrong; else nothing.
+
+    Where it could differ from answer to answer, a student's code could tell by it what was asked.
+    """
+    kinds = {type(answer) for (answer,) in answers}
+    kind, *others = kinds
+    expected_kind = type(expected[0])
+    if others or kind is expected_kind or (kind, expected_kind) == (float, int):
+        return ""
+    return f" Each was {KINDS.get(kind, 'something else')}, where {KINDS[expected_kind]} was asked for."
 
 
 def grade_all(
