@@ -42,9 +42,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from grader.fingerprint import fingerprint
-from grader.grade import NO_TEXT, is_same
+from grader.grade import is_same
 from grader.sandbox import STEP_SECONDS
 from grader.schema import KEY_VERSION, Cell, Criterion, Key, Plain, Question, Role, Text, Threshold
+from grader.submission import NO_TEXT, STUB
 from tools.files import write_whole
 from tools.setup_cell import SETUP_MARK, setup_cell
 
@@ -55,7 +56,7 @@ HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS(\n|$)"
 MARKS = re.compile(r"^ *### (BEGIN|END) SOLUTION\n", re.MULTILINE)
 CRITERION = re.compile(r"^- (\d+) points?: (.+)$", re.MULTILINE)
 STUBS = {
-    "code": r'\1raise NotImplementedError("Write your code here.")\2',
+    "code": rf"\1{STUB}\2",
     "markdown": rf"\1{NO_TEXT}\2",
 }
 NETWORK_TAG, NUMBERS_TAG = "trained-network", "numbers"
@@ -144,20 +145,34 @@ def is_numbers(cell: NotebookNode) -> bool:
     return NUMBERS_TAG in cell.metadata.get("tags", [])
 
 
+def last_cell(notebook: NotebookNode) -> NotebookNode:
+    """The cell by which students see what the grader will take (`grader.alone`)."""
+    names: dict[str, list[str]] = {"code": [], "texts": [], "networks": [], "numbers": []}
+    for cell in answer_cells(notebook):
+        kind = "networks" if is_trained(cell) else "numbers" if is_numbers(cell) else "code"
+        names[kind].append(name_of(cell))
+    names["texts"] = [name_of(cell) for cell in text_cells(notebook)]
+    arguments = [f"{kind}={json.dumps(names[kind])}" for kind in names if names[kind]]
+    source = f"from grader.alone import check_alone\n\ncheck_alone({', '.join(arguments)})"
+    return nbformat.v4.new_code_cell(source, id="check-alone")
+
+
 def for_students(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without solutions, which become errors, and without hidden tests."""
+    """The notebook without solutions, which become errors, and without hidden tests; its last cell is `last_cell`."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
         stub = STUBS[cell.cell_type]
         cell.source = HIDDEN.sub("", SOLUTION.sub(stub, cell.source + "\n")).rstrip("\n")
+    notebook.cells.append(last_cell(notebook))
     return notebook
 
 
 def with_solutions(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with solutions, without hidden tests."""
+    """The notebook with solutions, without hidden tests; its last cell is `last_cell`."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", MARKS.sub("", cell.source + "\n")).rstrip("\n")
+    notebook.cells.append(last_cell(notebook))
     return notebook
 
 
@@ -184,7 +199,7 @@ def make_key(master: NotebookNode, seed: str) -> Key:
     }
     names: dict[str, Any] = {}
     answer = None  # the answer that no check has followed yet
-    for cell, solved in zip(master.cells, with_solutions(master).cells, strict=True):
+    for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
         if role(cell) in ("", "text"):
             continue
         if not is_trained(cell):
@@ -278,7 +293,7 @@ def check_mutants(master: NotebookNode, num_seeds: int = NUM_SEEDS) -> None:
     """Try the mistakes that the hidden tests name. Raises `MasterError` if one gets all points for any of the seeds."""
     names: dict[str, Any] = {}
     answer, answer_source, names_before = None, "", {}
-    for cell, solved in zip(master.cells, with_solutions(master).cells, strict=True):
+    for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
         if role(cell) == "check" and answer is not None:
             solution = dict(names, fingerprint=fingerprint)
             exec(hidden_tests(cell), solution)

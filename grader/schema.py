@@ -79,6 +79,7 @@ class CellStep(TypedDict):
     """A step of the student's process: run the source of a cell."""
 
     source: str
+    seconds: NotRequired[float]  # after which a cell that is no answer is interrupted; others are ended from outside
 
 
 @final
@@ -113,5 +114,6 @@ class Result(TypedDict):
     """A graded submission, as it is stored to be read when the same class is graded again."""
 
     verdicts: dict[str, Verdict]  # by the name of the question
+    notes: dict[str, str]  # by the name of the question, what was taken for the answer and why, where it is not plain
     texts: dict[str, str]  # by the name of the free text, what the student wrote; empty if nothing
-    code: str  # all answers as one Python file
+    code: str  # what counted of the student's code, as one Python file

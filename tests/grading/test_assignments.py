@@ -56,7 +56,9 @@ def solved(notebook):
 @pytest.mark.parametrize("master", [master for master in MASTERS if master != NETWORK], ids=lambda path: path.stem)
 def test_solution_runs_from_top_to_bottom_and_gets_all_points(master, masters):
     notebook, key = masters[master]
-    assert points(solved(notebook), key) == [question["points"] for question in key["questions"]]
+    solution = solved(notebook)
+    assert points(solution, key) == [question["points"] for question in key["questions"]]
+    assert "this notebook can be handed in" in solution.cells[-1].outputs[0].text
 
 
 @needs_sandbox
@@ -378,16 +380,19 @@ def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_pa
 
 
 @needs_sandbox
-def test_lost_metadata_and_new_cells_do_not_matter_and_a_lost_name_costs_what_needs_it(masters):
+def test_lost_metadata_a_lost_name_and_new_cells_do_not_matter_and_a_lost_answer_costs_what_needs_it(masters):
     notebook, key = masters[BLOCKS]
     solution = build.with_solutions(notebook)
     for cell in solution.cells:
         cell.metadata.clear()
     solution.cells.insert(3, nbformat.v4.new_code_cell("raise SystemExit"))
-    assert points(solution, key) == [2, 2, 4, 2]
     lost = next(cell for cell in solution.cells if cell.source.startswith("# answer: conv_block"))
     lost.source = lost.source.replace("# answer: conv_block", "# my answer")
-    verdicts = grade.grade(nbformat.writes(solution).encode(), key)["verdicts"]
+    graded = graded_with(solution, key)
+    assert [verdict["points"] for verdict in graded["verdicts"].values()] == [2, 2, 4, 2]
+    assert graded["notes"]["conv_block"].startswith("No cell begins with `# answer: conv_block`")
+    solution.cells.remove(lost)
+    verdicts = graded_with(solution, key)["verdicts"]
     assert [verdict["points"] for verdict in verdicts.values()] == [2, 0, 0, 2]
     assert verdicts["conv_block"]["remark"] == "Nothing was handed in as conv_block."
 

@@ -161,21 +161,6 @@ def test_shares_that_a_student_states_are_compared_with_what_they_are(answers, p
     assert grade.verdict(question, answered(answers))["points"] == points
 
 
-@pytest.mark.parametrize(
-    ("source", "read"),
-    [
-        ("# answer: a\nshare = 0.5\ncount = 3", "share = 0.5\ncount = 3"),
-        ("share = 0.5  # of all\nprint(share)\nother = share", "share = 0.5"),
-        ("import os\nshare = os.getpid()\nif 1:\n    share = 0.5", ""),
-        ("share = ", ""),
-        ("share = " + "(" * 10**5, ""),
-        ("share = '\ud800'", ""),
-    ],
-)
-def test_of_a_cell_of_numbers_nothing_but_named_numbers_is_read(source, read):
-    assert grade.named_numbers(source) == read
-
-
 def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in):
     out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: {"It says why.": "1,5", "It is short.": "1"}[row["criterion"]])
@@ -293,7 +278,7 @@ SPOILED = {
     "not a notebook": (lambda path: path.write_text("no JSON"), "This is not a Jupyter notebook."),
     "JSON of another kind": (lambda path: path.write_text("[1]"), "This is not a Jupyter notebook."),
     "deep JSON": (lambda path: path.write_text("[" * 10**5), "This is not a Jupyter notebook."),
-    "not UTF-8": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "This is not a Jupyter notebook."),
+    "no Unicode": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "This is not a Jupyter notebook."),
     "huge": (
         lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
         "This is not a plain file of at most 10 MB.",
