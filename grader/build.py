@@ -5,11 +5,16 @@ A master is a notebook in MyST with nbgrader's metadata. The student's notebook 
 The cell of an answer begins with `# answer: NAME`, that of a free text with `<!-- answer: NAME -->`. One check follows
 each answer, and its hidden tests, which may call `fingerprint` (`grader.fingerprint`), define
 
-- `inputs(random)`: lists of arguments, drawn with the secret seed;
-- `probe(*arguments)`: asks the student's code for an answer;
+- `edges`: for each rule of the task, by its name, a function of `random` that draws arguments which ask for it. They
+  are asked first, whatever the secret seed;
+- `inputs(random)`: lists of further arguments, drawn with the secret seed;
+- `probe(*arguments)`: asks the student's code for an answer. It runs in the student's process, with what the hidden
+  tests import and define under other names than those of this list;
+- `mutants`: for each mistake that students could make, by its name, what it replaces in the solution and by what.
+  `build` refuses a master if one of them gets all points, for any of `NUM_SEEDS` seeds;
 - `expected(random)`, for an answer with one of the tags below alone: the answers, drawn as `inputs` are. Others are
   the solution's;
-- `shares`, optional: `{share of right answers: points}`. Without it all answers must be right;
+- `shares`, optional: `{share of right answers: points}`. Without it, points are given for each part of the answers;
 - `reported_within`, optional: each answer is `[share, answers]`, and `share`, which the student states, has to be the
   share of the answers that are right, as nearly as this;
 - `seconds`, optional: how long the probe may take, if not `STEP_SECONDS`.
@@ -20,6 +25,7 @@ no other answers, because code could put another network in the place of the one
 The hidden tests of a free text are its rubric, lines such as `- 1 point: It gives a number.`
 """
 
+import ast
 import json
 import os
 import random
@@ -36,9 +42,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from grader.fingerprint import fingerprint
-from grader.grade import NO_TEXT
+from grader.grade import is_same
 from grader.sandbox import STEP_SECONDS
-from grader.schema import KEY_VERSION, Cell, Criterion, Key, Question, Role, Text, Threshold
+from grader.schema import KEY_VERSION, Cell, Criterion, Key, Plain, Question, Role, Text, Threshold
+from grader.submission import NO_TEXT, STUB
 from tools.files import write_whole
 from tools.setup_cell import SETUP_MARK, setup_cell
 
@@ -49,10 +56,13 @@ HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS(\n|$)"
 MARKS = re.compile(r"^ *### (BEGIN|END) SOLUTION\n", re.MULTILINE)
 CRITERION = re.compile(r"^- (\d+) points?: (.+)$", re.MULTILINE)
 STUBS = {
-    "code": r'\1raise NotImplementedError("Write your code here.")\2',
+    "code": rf"\1{STUB}\2",
     "markdown": rf"\1{NO_TEXT}\2",
 }
 NETWORK_TAG, NUMBERS_TAG = "trained-network", "numbers"
+NUM_SEEDS = 200  # for which each mutant has to lose points
+# What hidden tests define for `build` alone. The student's process must not see it.
+ONLY_FOR_BUILD = {"edges", "inputs", "expected", "mutants", "shares", "reported_within", "seconds"}
 
 
 class MasterError(Exception):
@@ -135,20 +145,34 @@ def is_numbers(cell: NotebookNode) -> bool:
     return NUMBERS_TAG in cell.metadata.get("tags", [])
 
 
+def last_cell(notebook: NotebookNode) -> NotebookNode:
+    """The cell by which students see what the grader will take (`grader.alone`)."""
+    names: dict[str, list[str]] = {"code": [], "texts": [], "networks": [], "numbers": []}
+    for cell in answer_cells(notebook):
+        kind = "networks" if is_trained(cell) else "numbers" if is_numbers(cell) else "code"
+        names[kind].append(name_of(cell))
+    names["texts"] = [name_of(cell) for cell in text_cells(notebook)]
+    arguments = [f"{kind}={json.dumps(names[kind])}" for kind in names if names[kind]]
+    source = f"from grader.alone import check_alone\n\ncheck_alone({', '.join(arguments)})"
+    return nbformat.v4.new_code_cell(source, id="check-alone")
+
+
 def for_students(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without solutions, which become errors, and without hidden tests."""
+    """The notebook without solutions, which become errors, and without hidden tests; its last cell is `last_cell`."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
         stub = STUBS[cell.cell_type]
         cell.source = HIDDEN.sub("", SOLUTION.sub(stub, cell.source + "\n")).rstrip("\n")
+    notebook.cells.append(last_cell(notebook))
     return notebook
 
 
 def with_solutions(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with solutions, without hidden tests."""
+    """The notebook with solutions, without hidden tests; its last cell is `last_cell`."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", MARKS.sub("", cell.source + "\n")).rstrip("\n")
+    notebook.cells.append(last_cell(notebook))
     return notebook
 
 
@@ -175,7 +199,7 @@ def make_key(master: NotebookNode, seed: str) -> Key:
     }
     names: dict[str, Any] = {}
     answer = None  # the answer that no check has followed yet
-    for cell, solved in zip(master.cells, with_solutions(master).cells, strict=True):
+    for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
         if role(cell) in ("", "text"):
             continue
         if not is_trained(cell):
@@ -210,14 +234,13 @@ def make_question(
     master: NotebookNode, answer: NotebookNode, check: NotebookNode, names: dict[str, Any], seed: str
 ) -> Question:
     """The question of an answer, from the hidden tests of its check; `names` are those that the solution defined."""
-    probe = hidden_tests(check)
+    tests = hidden_tests(check)
     test_names = dict(names, fingerprint=fingerprint)
-    question_seed = f"{seed} {name_of(answer)}"
     try:
-        exec(probe, test_names)
-        inputs = test_names["inputs"](random.Random(question_seed))
+        exec(tests, test_names)
+        inputs = draw(test_names, answer, seed)
         if is_trained(answer) or is_numbers(answer):
-            expected = test_names["expected"](random.Random(question_seed))
+            expected = test_names["expected"](random_of(answer, seed))
         else:
             expected = [test_names["probe"](*arguments) for arguments in inputs]
     except Exception as error:
@@ -231,8 +254,9 @@ def make_question(
         "name": name_of(answer),
         "points": check.metadata.nbgrader.points,
         "task": task_above(master, answer),
-        "probe": probe,
+        "probe": for_students_process(tests),
         "inputs": inputs,
+        "edges": list(test_names.get("edges", {})),
         "expected": expected,
         "shares": shares,
         "seconds": test_names.get("seconds", STEP_SECONDS),
@@ -240,6 +264,86 @@ def make_question(
     if "reported_within" in test_names:
         question["reported_within"] = test_names["reported_within"]
     return question
+
+
+def random_of(answer: NotebookNode, seed: str) -> random.Random:
+    """The random numbers of a question. Those of one question do not depend on the others."""
+    return random.Random(f"{seed} {name_of(answer)}")
+
+
+def draw(test_names: dict[str, Any], answer: NotebookNode, seed: str) -> list[list[Plain]]:
+    """What a question asks: one input for each of its edges, then the others."""
+    numbers = random_of(answer, seed)
+    edges = [edge(numbers) for edge in test_names.get("edges", {}).values()]
+    return edges + test_names["inputs"](numbers)
+
+
+def for_students_process(tests: str) -> str:
+    """Hidden tests without what only `build` needs: how inputs are drawn, and which mistakes are looked for."""
+    statements: list[str] = []
+    for statement in ast.parse(tests).body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]) if name in ONLY_FOR_BUILD:
+                continue
+        statements.append(ast.unparse(statement))
+    return "\n".join(statements)
+
+
+def check_mutants(master: NotebookNode, num_seeds: int = NUM_SEEDS) -> None:
+    """Try the mistakes that the hidden tests name. Raises `MasterError` if one gets all points for any of the seeds."""
+    names: dict[str, Any] = {}
+    answer, answer_source, names_before = None, "", {}
+    for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
+        if role(cell) == "check" and answer is not None:
+            solution = dict(names, fingerprint=fingerprint)
+            exec(hidden_tests(cell), solution)
+            mutants = {}
+            for name, (right, wrong) in solution.get("mutants", {}).items():
+                if right not in answer_source:
+                    raise MasterError(master, cell, f"has the mutant {name!r}, and {right!r} is not in the solution")
+                mutants[name] = dict(names_before, fingerprint=fingerprint)
+                exec(answer_source.replace(right, wrong), mutants[name])
+                exec(hidden_tests(cell), mutants[name])
+            if survivor := surviving(mutants, solution, answer, num_seeds):
+                raise MasterError(
+                    master, cell, f"gives all points to the mutant {survivor!r}: add an edge that asks it"
+                )
+            answer = None
+        if role(cell) in ("read-only", "answer") and not is_trained(cell):
+            if role(cell) == "answer":
+                answer, answer_source, names_before = cell, solved.source, dict(names)
+            exec(solved.source, names)
+
+
+def surviving(
+    mutants: dict[str, dict[str, Any]], solution: dict[str, Any], answer: NotebookNode, num_seeds: int
+) -> str:
+    """The first mutant that answers all questions of one of the seeds as the solution does; empty if none does.
+
+    Mutants and solution are the names that their code and the hidden tests define.
+    """
+    killers = dict.fromkeys(mutants, 0)  # what told a mutant from the solution last time does so again, as a rule
+    for seed in range(num_seeds):
+        inputs = draw(solution, answer, f"mutants {seed}")
+        right_answers: dict[int, Plain] = {}
+        for name, names in mutants.items():
+            for number in sorted(range(len(inputs)), key=lambda number: number != killers[name]):
+                if number not in right_answers:
+                    right_answers[number] = solution["probe"](*inputs[number])
+                if not answers_alike(names, inputs[number], right_answers[number]):
+                    killers[name] = number
+                    break
+            else:
+                return name
+    return ""
+
+
+def answers_alike(mutant: dict[str, Any], arguments: list, right_answer: Plain) -> bool:
+    """Whether a mutant's answer counts as right."""
+    try:
+        return is_same(mutant["probe"](*arguments), right_answer)
+    except Exception:
+        return False
 
 
 def make_text(master: NotebookNode, cell: NotebookNode) -> Text:
@@ -302,6 +406,8 @@ def build(name: str, masters: Path) -> None:
     try:
         master = read(masters / f"{name}.md")
         key = make_key(master, read_seed())
+        print(f"Trying mistakes on {NUM_SEEDS} seeds, which takes up to three minutes where networks are asked for.")
+        check_mutants(master)
     except MasterError as error:
         sys.exit(str(error))
     folder = TARGET / name

@@ -3,30 +3,23 @@
 Students' code answers probes in a sandbox. This process, the only one that has the expected answers, compares.
 """
 
-import ast
 import builtins
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from grader import report, sandbox
+from grader import report, sandbox, submission
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
+from grader.submission import NotebookCell, SubmissionError
 from tools.files import write_whole
 from utils import CORES
 
 NOTEBOOK_BYTES = 10 * 2**20
-ANSWER = re.compile(r"\s*(?:#|<!--) answer: (\w+)(?: *-->)?[ \t]*(?:\n|$)")
-HANDED_IN = re.compile(r'href="data:application/octet-stream;base64,([A-Za-z0-9+/=]+)"')  # by trained_network.hand_in
-NO_TEXT = "*Write your answer here.*"
-NOT_A_NOTEBOOK = "This is not a Jupyter notebook."
 # What the remarks call the kinds of answers.
 KINDS = {
     int: "a whole number",
@@ -38,67 +31,12 @@ KINDS = {
 }
 
 
-class SubmissionError(Exception):
-    """A submission of which nothing can be graded, and why."""
-
-
-def read(submission: Path) -> bytes:
+def read(path: Path) -> bytes:
     """The bytes of a submitted file. Raises `SubmissionError` if it is not a plain file of a sensible size."""
-    is_link = submission.is_symlink() or submission.parent.is_symlink()
-    if is_link or not submission.is_file() or submission.stat().st_size > NOTEBOOK_BYTES:
+    is_link = path.is_symlink() or path.parent.is_symlink()
+    if is_link or not path.is_file() or path.stat().st_size > NOTEBOOK_BYTES:
         raise SubmissionError(f"This is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
-    return submission.read_bytes()
-
-
-def submitted_sources(content: bytes, key: Key) -> dict[str, str]:
-    """The source of each named cell of a notebook; of several cells with one name, the first counts.
-
-    The name stands in a cell's first line or in nbgrader's metadata. The source of a trained network is a line that
-    gives its name to what the cell's output holds, and that of numbers the lines that give names to them. Raises
-    `SubmissionError` if the bytes are not a notebook.
-    """
-    trained = {cell["name"] for cell in key["cells"] if cell.get("trained")}
-    numbers = {cell["name"] for cell in key["cells"] if cell.get("numbers")}
-    sources: dict[str, str] = {}
-    try:
-        for cell in json.loads(content.decode())["cells"]:
-            source = "".join(cell["source"])
-            first_line = ANSWER.match(source)
-            if first_line:
-                name = first_line[1]
-                if cell["cell_type"] == "markdown":
-                    source = source[first_line.end() :]
-            else:
-                name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
-            if name in trained:
-                if network := handed_in_network(cell):
-                    sources.setdefault(name, f"{name} = {network!r}")
-            elif name in numbers:
-                sources.setdefault(name, named_numbers(source))
-            elif name:
-                sources.setdefault(name, source)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SubmissionError(NOT_A_NOTEBOOK) from error
-    return sources
-
-
-def handed_in_network(cell: dict[str, Any]) -> str:
-    """The last network that `hand_in` put into a cell's output, in base 64; empty if there is none."""
-    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", [])]
-    networks = HANDED_IN.findall("".join(pages))
-    return networks[-1] if networks else ""
-
-
-def named_numbers(source: str) -> str:
-    """The lines of a cell that give a name to a number, such as `accuracy = 0.87`; nothing else of it."""
-    lines: list[str] = []
-    # What is not Python is no number either. Very deep code is too much for the parser.
-    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        for statement in ast.parse(source).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int() | float() as number)):
-                    lines.append(f"{name} = {number!r}")
-    return "\n".join(lines)
+    return path.read_bytes()
 
 
 def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
@@ -106,28 +44,98 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
 
     `slot` and `safe` are those of `sandbox.command`. Raises `SubmissionError` if the bytes are not a notebook.
     """
-    sources = submitted_sources(content, key)
-    steps: list[Step] = []
-    for cell in key["cells"]:
-        steps.append({"source": cell.get("source", sources.get(cell["name"], ""))})
+    names = [cell["name"] for cell in key["cells"]] + [text["name"] for text in key["texts"]]
+    cells = submission.read_cells(content, names)
+    steps, places = steps_of(cells, key)
+    num_cells = len(steps)
     for question in key["questions"]:
         # What is expected stays here.
         steps.append({"probe": question["probe"], "inputs": question["inputs"], "seconds": question["seconds"]})
     outcomes = sandbox.run_steps(steps, slot, safe)
-    num_cells = len(key["cells"])
-    cell_outcomes = {cell["name"]: outcome for cell, outcome in zip(key["cells"], outcomes[:num_cells], strict=True)}
-    verdicts = {}
+    verdicts, notes = {}, {}
     for question, outcome in zip(key["questions"], outcomes[num_cells:], strict=True):
         name = question["name"]
-        if outcome.answers is None and (cell_outcomes[name].error or cell_outcomes[name].failure):
-            outcome = cell_outcomes[name]  # what went wrong first says most
-        if name in sources:
+        notes[name] = submission.note_on(cells, name)
+        cell_remark = remark_on_cell(outcomes[places[name]]) if name in places else ""
+        if any(outcome.answers):
             verdicts[name] = verdict(question, outcome)
-        else:
+        elif name not in places:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
-    texts = {text["name"]: sources.get(text["name"], "").replace(NO_TEXT, "").strip() for text in key["texts"]}
-    code = [sources[cell["name"]] for cell in key["cells"] if cell["name"] in sources and not cell.get("trained")]
-    return {"verdicts": verdicts, "texts": texts, "code": "\n\n".join(code)}
+        else:
+            # What went wrong first says most.
+            verdicts[name] = no_points(cell_remark) if cell_remark else verdict(question, outcome)
+    texts = {text["name"]: submission.text_of(cells, text["name"]) for text in key["texts"]}
+    for name, text in texts.items():
+        notes[name] = "" if text else submission.note_on(cells, name)
+    return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key)}
+
+
+def steps_of(cells: list[NotebookCell], key: Key) -> tuple[list[Step], dict[str, int]]:
+    """The cells to run, and by the name of each question that was answered the place of the cell that counts.
+
+    The teacher's cells run as they are in the key, those above the first answer before all others. Where a network or
+    numbers are handed in, no code of the student's runs: it could put another network in the place of that one.
+    """
+    if any(cell.get("trained") or cell.get("numbers") for cell in key["cells"]):
+        return steps_without_code(cells, key)
+    steps: list[Step] = []
+    places: dict[str, int] = {}
+    order = {cell["name"]: number for number, cell in enumerate(key["cells"])}
+    waiting = [cell for cell in key["cells"] if "source" in cell]
+
+    def run_teachers_cells(before: int) -> None:
+        while waiting and order[waiting[0]["name"]] < before:
+            steps.append({"source": waiting.pop(0)["source"]})
+
+    answers = [cell["name"] for cell in key["cells"] if "source" not in cell]
+    run_teachers_cells(min(map(order.__getitem__, answers)))
+    for run in submission.runs(cells, answers):
+        if run.name:
+            run_teachers_cells(order[run.name])
+            places[run.name] = len(steps)
+            steps.append({"source": submission.python_of(run.source)})
+        elif source := submission.python_of(submission.without_setup(run.source)).strip():
+            # Interrupted in time, so that the process goes on.
+            steps.append({"source": source, "seconds": 0.8 * sandbox.STEP_SECONDS})
+    return steps, places
+
+
+def steps_without_code(cells: list[NotebookCell], key: Key) -> tuple[list[Step], dict[str, int]]:
+    """As `steps_of`, where each answer is a line that gives a name to a network, or such lines for numbers."""
+    steps: list[Step] = []
+    places: dict[str, int] = {}
+    for cell in key["cells"]:
+        name, source = cell["name"], cell.get("source")
+        if cell.get("trained") and (network := submission.network_of(cells, name)):
+            source = f"{name} = {network!r}"
+        elif cell.get("numbers") and submission.answers_of(cells, name):
+            source = submission.numbers_of(cells, name)
+        if source is None:
+            continue
+        if "source" not in cell:
+            places[name] = len(steps)
+        steps.append({"source": source})
+    return steps, places
+
+
+def code_of(cells: list[NotebookCell], key: Key) -> str:
+    """What counted of the student's code, for a look at it and for similarity checkers."""
+    parts: list[str] = []
+    for cell in key["cells"]:
+        if cell.get("numbers"):
+            parts.append(submission.numbers_of(cells, cell["name"]))
+        elif "source" not in cell and not cell.get("trained"):
+            parts += [answer.source for answer in submission.answers_of(cells, cell["name"])]
+    return "\n\n".join(parts)
+
+
+def remark_on_cell(outcome: Outcome) -> str:
+    """What went wrong in the cell of an answer; nothing if it ran. It ran before anything hidden was asked."""
+    if not outcome.error:
+        return outcome.failure
+    # Nobody but a cheat lets a cell stop with a name that is not built in.
+    error = outcome.error if hasattr(builtins, outcome.error) else "an error"
+    return f"The code stopped with {error}."
 
 
 def no_points(remark: str) -> Verdict:
@@ -136,57 +144,68 @@ def no_points(remark: str) -> Verdict:
 
 
 def verdict(question: Question, outcome: Outcome) -> Verdict:
-    """The points for what came back from the sandbox, and a remark that gives no hidden number away."""
-    if outcome.failure:
-        return no_points(outcome.failure)
-    if outcome.error:
-        # A name that a student made up could carry what was asked out of the sandbox.
-        error = outcome.error if hasattr(builtins, outcome.error) else "an error"
-        return no_points(f"The code stopped with {error}.")
-    if outcome.answers is None:
-        return no_points("No answer came back.")
+    """The points for what came back of a probe, and a remark that gives nothing away of what it asked.
+
+    How a call of the probe failed is not said: what a student's code makes of it could carry a hidden number.
+    """
+    expected = question["expected"]
     if question["shares"]:
         return verdict_by_share(question, outcome.answers)
     if "reported_within" in question:
         return verdict_on_report(question, outcome.answers)
-    expected = question["expected"]
-    pairs = list(zip(outcome.answers, expected, strict=False))
-    num_right = sum(is_same(*pair) for pair in pairs)
+    num_right = 0
+    for answer, right_answer in zip(outcome.answers, expected, strict=False):
+        num_right += bool(answer) and is_same(answer[0], right_answer)
     if num_right == len(expected):
         return {"points": question["points"], "remark": "Right."}
     remark = f"{num_right} of {len(expected)} answers were right."
-    for answer, right_answer in pairs:
-        if wrong_kind := difference(answer, right_answer):
-            return no_points(f"{remark} {wrong_kind}")
-    return no_points(remark)
+    num_answers = sum(map(len, outcome.answers))
+    if num_answers < len(expected):
+        remark += f" To {len(expected) - num_answers} no answer came: the code failed or ran for too long."
+    elif not num_right:
+        remark += wrong_kind(outcome.answers, expected)
+    return {"points": part(question["points"], num_right, len(expected)), "remark": remark}
 
 
-def verdict_by_share(question: Question, answers: list) -> Verdict:
+def part(points: float, num_right: int, number: int) -> float:
+    """The points for a part of right answers, rounded down to half a point."""
+    return 2 * points * num_right // number / 2
+
+
+def verdict_by_share(question: Question, answers: list[list]) -> Verdict:
     """The verdict on a question with `shares`: one probe, whose answers count one by one."""
     (expected,) = question["expected"]
     assert isinstance(expected, list)
-    labels = answers[0] if answers and isinstance(answers[0], list) else []
+    labels = answers[0][0] if answers and answers[0] and isinstance(answers[0][0], list) else []
     share = sum(map(is_same, labels, expected)) / len(expected)
     reached = [threshold["points"] for threshold in question["shares"] if share >= threshold["share"]]
+    if not labels:
+        return no_points("No labels came: is the network within its budgets, and was it built from its spec?")
     return {"points": max(reached, default=0), "remark": f"{share:.1%} of {len(expected):,} answers were right."}
 
 
-def verdict_on_report(question: Question, answers: list) -> Verdict:
+def verdict_on_report(question: Question, answers: list[list]) -> Verdict:
     """The verdict on a question with `reported_within`: shares that a student states, beside what they are."""
     expected = question["expected"]
     num_true = 0
     for answer, right_answers in zip(answers, expected, strict=False):
         match answer:
-            case [float(stated_share), list(labels)] if isinstance(right_answers, list):
+            case [[float(stated_share), list(labels)]] if isinstance(right_answers, list):
                 share = sum(map(is_same, labels, right_answers)) / len(right_answers)
                 num_true += abs(stated_share - share) <= question["reported_within"]
     if num_true == len(expected):
         return {"points": question["points"], "remark": "What was reported is what was found."}
-    return no_points(f"{num_true} of {len(expected)} numbers that were reported are what was found.")
+    remark = f"{num_true} of {len(expected)} numbers that were reported are what was found."
+    return {"points": part(question["points"], num_true, len(expected)), "remark": remark}
 
 
 def is_same(answer: object, expected: Plain) -> bool:
-    """Whether an answer is the expected one: of the same types, and floats within 0.1 percent or 0.0001."""
+    """Whether an answer is the expected one: of the same types, and floats within 0.1 percent or 0.0001.
+
+    A float that is a whole number passes for the integer, as it does in the checks that students see.
+    """
+    if type(expected) is int and type(answer) is float:
+        return answer == expected
     if type(answer) is not type(expected):
         return False
     if isinstance(expected, list):
@@ -198,13 +217,17 @@ def is_same(answer: object, expected: Plain) -> bool:
     return answer == expected
 
 
-def difference(answer: object, expected: Plain) -> str:
-    """What is wrong with the kind of an answer, in a sentence that says nothing of its value; empty if nothing is."""
-    if type(answer) is not type(expected):
-        return f"One was {KINDS.get(type(answer), 'something else')}, where {KINDS[type(expected)]} was asked for."
-    if isinstance(answer, list) and isinstance(expected, list) and len(answer) != len(expected):
-        return "One was a list of the wrong length."
-    return ""
+def wrong_kind(answers: list[list], expected: list[Plain]) -> str:
+    """A sentence on the kind of the answers, if all have the same and it is wrong; else nothing.
+
+    Where it could differ from answer to answer, a student's code could tell by it what was asked.
+    """
+    kinds = {type(answer) for (answer,) in answers}
+    kind, *others = kinds
+    expected_kind = type(expected[0])
+    if others or kind is expected_kind or (kind, expected_kind) == (float, int):
+        return ""
+    return f" Each was {KINDS.get(kind, 'something else')}, where {KINDS[expected_kind]} was asked for."
 
 
 def grade_all(
@@ -215,10 +238,10 @@ def grade_all(
     key: Key = json.loads(key_text)
     slots = list(range(CORES))
 
-    def grade_one(submission: Path) -> Result:
+    def grade_one(path: Path) -> Result:
         slot = slots.pop()
         try:
-            content = read(submission)
+            content = read(path)
             stored = folder / f"{hashlib.sha256(key_text.encode() + content).hexdigest()}.json"
             if not stored.exists():
                 write_whole(stored, json.dumps(grade(content, key, slot, safe)))
@@ -239,7 +262,7 @@ def grade_all(
 def ungraded(key: Key, remark: str) -> Result:
     """The result of a submission of which nothing can be graded."""
     verdicts = {question["name"]: no_points(remark) for question in key["questions"]}
-    return {"verdicts": verdicts, "texts": {text["name"]: "" for text in key["texts"]}, "code": ""}
+    return {"verdicts": verdicts, "notes": {}, "texts": {text["name"]: "" for text in key["texts"]}, "code": ""}
 
 
 def find(paths: list[Path], assignment: str) -> dict[str, Path]:

@@ -165,6 +165,8 @@ def feedback(student: str, questions: list[Question | Text], result: Result, poi
         reached = "not yet" if verdict["points"] is None else verdict["points"]
         parts.append(f"<section><h2>{question['name']}: {reached} of {question['points']} points</h2>")
         parts.append(f'<p class="text">{html.escape(verdict["remark"])}</p>')
+        if note := result["notes"].get(question["name"]):
+            parts.append(f"<p>{html.escape(note)}</p>")
         parts.append(MarkdownIt("commonmark", {"html": False}).render(demoted(question["task"])))
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')

@@ -101,26 +101,32 @@ def run_steps(steps: Sequence[Step], slot: int = 0, safe: bool = True) -> list[O
     """Run the steps in a sandbox; return what came back of each.
 
     A step that ends the process or uses up its time is left out, and the rest is run again, for `SUBMISSION_SECONDS`
-    in all.
+    in all. Raises `MachineError` if a sandbox does not come as far as the first step.
     """
     outcomes: dict[int, Outcome] = {}
     end = time.monotonic() + SUBMISSION_SECONDS
     while True:
         attempt = run_once(steps_left(steps, outcomes), slot, safe, end)
+        if attempt.stuck == -1 and time.monotonic() < end:
+            raise MachineError(f"The sandbox did not start within {STARTING_SECONDS} seconds.")
         for number, outcome in attempt.outcomes.items():
             outcomes.setdefault(number, outcome)
         if attempt.stuck is None:
             break
-        failure = Outcome(failure=attempt.remark)
-        # A step that is left out does not get stuck, unless somebody forged its start.
+        # A step that is left out does not get stuck, unless the code wrote lines that are not its own.
         is_forged = attempt.stuck in outcomes and outcomes[attempt.stuck].failure
         if is_forged or time.monotonic() > end:
             for number, step in enumerate(steps):
                 if "probe" in step:
-                    outcomes.setdefault(number, failure)
+                    outcomes.setdefault(number, Outcome(failure=attempt.remark))
             break
-        outcomes[attempt.stuck] = failure
+        answers = attempt.outcomes.get(attempt.stuck, Outcome()).answers
+        outcomes[attempt.stuck] = Outcome(answers, failure=attempt.remark)
     return [outcomes.get(number, Outcome()) for number in range(len(steps))]
+
+
+class MachineError(Exception):
+    """The machine, and not what a student wrote, is why nothing came back."""
 
 
 def steps_left(steps: Sequence[Step], outcomes: dict[int, Outcome]) -> list[Step]:
@@ -147,9 +153,7 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     A probe has its `seconds`, a cell `STEP_SECONDS`, and what comes before the first step `STARTING_SECONDS`; the
     sandbox has until `end`, by the monotonic clock.
     """
-    probes = {number for number, step in enumerate(steps) if "probe" in step}
-    outcomes: dict[int, Outcome] = {}
-    started = -1  # the step that runs
+    protocol = Protocol(steps)
     process = subprocess.Popen(
         command(slot, safe=safe),
         env=ENVIRONMENT,
@@ -160,42 +164,90 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
         start_new_session=True,
     )
     assert process.stdin and process.stdout
+    os.set_blocking(process.stdin.fileno(), False)  # who does not read must not stop the grader
+    unread, unsent, num_received, num_sent = b"", b"", 0, 0
+    deadline = min(end, time.monotonic() + STARTING_SECONDS)
+    remark = "The code ran for too long."
     try:
-        process.stdin.write(json.dumps(steps).encode())
-        process.stdin.close()
-        unread, received, deadline = b"", 0, min(end, time.monotonic() + STARTING_SECONDS)
-        remark = "The code ran for too long."
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(max(0, deadline - time.monotonic())):
-                chunk = os.read(process.stdout.fileno(), 65536)
-                if not chunk:
-                    remark = "The code ended its process."
+            while not protocol.is_over():
+                if num_sent == protocol.current:
+                    if not unsent:
+                        selector.register(process.stdin, selectors.EVENT_WRITE)
+                    unsent += json.dumps(steps[num_sent]).encode() + b"\n"
+                    num_sent += 1
+                    deadline = min(end, time.monotonic() + protocol.seconds())
+                ready = selector.select(max(0, deadline - time.monotonic()))
+                if not ready:
                     break
-                received += len(chunk)
-                *lines, unread = (unread + chunk).split(b"\n")
-                for line in lines:
-                    match parse(line):
-                        case ["start", int(number)] if started < number < len(steps):
-                            started, step = number, steps[number]
-                            seconds = step["seconds"] if "probe" in step else STEP_SECONDS
-                            deadline = min(end, time.monotonic() + seconds)
-                        case ["answers", int(number), list(answers)]:
-                            outcomes[number] = Outcome(answers=answers)
-                        case ["error", int(number), str(error)]:
-                            outcomes[number] = Outcome(error=error)
-                        case ["end"] if probes <= outcomes.keys():
-                            return Attempt(outcomes)
-                if received > OUTPUT_BYTES:
-                    remark = f"The code gave back more than {OUTPUT_BYTES >> 20} MB."
-                    break
+                for pipe, _ in ready:
+                    if pipe.fileobj is process.stdin:
+                        unsent = unsent[os.write(pipe.fd, unsent) :]
+                        if not unsent:
+                            selector.unregister(process.stdin)
+                        continue
+                    chunk = os.read(pipe.fd, 65536)
+                    num_received += len(chunk)
+                    if not chunk:
+                        raise StuckError("The code ended its process.")
+                    if num_received > OUTPUT_BYTES:
+                        raise StuckError(f"The code gave back more than {OUTPUT_BYTES >> 20} MB.")
+                    *lines, unread = (unread + chunk).split(b"\n")
+                    for line in lines:
+                        protocol.take(line)
+    except StuckError as error:
+        remark = str(error)
     except BrokenPipeError:
-        remark = "The sandbox did not start."
+        remark = "The code ended its process."
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        process.stdin.close()
         process.stdout.close()
-    return Attempt(outcomes, stuck=max(started, 0), remark=remark)
+    return Attempt(protocol.outcomes, stuck=None if protocol.is_over() else protocol.current, remark=remark)
+
+
+class StuckError(Exception):
+    """A step does not get further, and a remark on why."""
+
+
+class Protocol:
+    """What the lines of a student's process say (`student_process` has their forms), in the only order there is."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.current = -1  # the step that runs; -1 before the first, the number of steps after the last
+        self.outcomes: dict[int, Outcome] = {}  # by the number of the step
+
+    def is_over(self) -> bool:
+        return self.current == len(self.steps)
+
+    def seconds(self) -> float:
+        """How long the step that runs may take."""
+        step = self.steps[self.current]
+        return step["seconds"] if "probe" in step else STEP_SECONDS
+
+    def take(self, line: bytes) -> None:
+        """Add what a line says to the outcomes. Raises `StuckError` for a line that does not come at this place."""
+        outcome = self.outcomes.get(self.current, Outcome())
+        num_missing = 0
+        if 0 <= self.current < len(self.steps):
+            step = self.steps[self.current]
+            num_missing = len(step["inputs"]) - len(outcome.answers) if "probe" in step and not outcome.error else 0
+        match parse(line):
+            case ["ready"] if self.current == -1:
+                self.current = 0
+            case ["answer", answer] if num_missing:
+                self.outcomes[self.current] = Outcome([*outcome.answers, [answer]])
+            case ["no answer"] if num_missing:
+                self.outcomes[self.current] = Outcome([*outcome.answers, []])
+            case ["error", str(error)] if 0 <= self.current < len(self.steps) and outcome == Outcome():
+                self.outcomes[self.current] = Outcome(error=error)
+            case ["done", self.current] if not num_missing:
+                self.current += 1
+            case _:
+                raise StuckError("The code wrote what only the grader's own code may write.")
 
 
 def parse(line: bytes) -> object:

@@ -3,10 +3,10 @@
 `key.json` is a `Key`. Raise `KEY_VERSION` when a field of the key changes its name or its meaning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NotRequired, TypeAlias, TypedDict, final
 
-KEY_VERSION = 3
+KEY_VERSION = 4
 
 # What probes take and give. There are no booleans: they are too easily guessed.
 Plain: TypeAlias = "str | int | float | list[Plain]"
@@ -35,8 +35,11 @@ class Question(TypedDict):
     name: str  # of the answer's cell
     points: int  # for right answers
     task: str  # Markdown: the text above the answer, shown on the student's page
-    probe: str  # Python that defines `probe(*arguments)`, which asks the student's code
+    probe: (
+        str  # Python that defines `probe(*arguments)`, which asks the student's code; nothing else of the hidden tests
+    )
     inputs: list[list[Plain]]  # the arguments of each call of `probe`
+    edges: list[str]  # the rules that the first inputs ask for, one each, for the teacher's eyes
     expected: list[Plain]  # the right answers, one for each call; the student's process never gets them
     shares: list[Threshold]  # if not empty: one call, whose answers count one by one, and points for the share
     seconds: float  # how long all calls may take
@@ -76,6 +79,7 @@ class CellStep(TypedDict):
     """A step of the student's process: run the source of a cell."""
 
     source: str
+    seconds: NotRequired[float]  # after which a cell that is no answer is interrupted; others are ended from outside
 
 
 @final
@@ -94,7 +98,7 @@ Step: TypeAlias = CellStep | ProbeStep
 class Outcome:
     """What came back of a step; of a cell that ran without an error, nothing."""
 
-    answers: list | None = None  # one for each input, as JSON: whatever the student's code returned
+    answers: list[list] = field(default_factory=list)  # for each input that was asked `[answer]`, or `[]` if it failed
     error: str = ""  # the built-in type of the exception that the step ended with
     failure: str = ""  # a remark for the student, if the step ended the process or used up its time
 
@@ -110,5 +114,6 @@ class Result(TypedDict):
     """A graded submission, as it is stored to be read when the same class is graded again."""
 
     verdicts: dict[str, Verdict]  # by the name of the question
+    notes: dict[str, str]  # by the name of the question, what was taken for the answer and why, where it is not plain
     texts: dict[str, str]  # by the name of the free text, what the student wrote; empty if nothing
-    code: str  # all answers as one Python file
+    code: str  # what counted of the student's code, as one Python file

@@ -1,23 +1,46 @@
 """The student's side of the grader: runs in the sandbox, and knows no expected answer.
 
-Reads its steps (`grader.schema.Step`) as JSON from standard input. Writes a JSON line before each step,
-`["start", number]`, for each probe `["answers", number, answers]`, for a step that fails
-`["error", number, built-in type of the exception]`, and at last `["end"]`. What cells print is thrown away.
+Reads one step (`grader.schema.Step`) after the other as a line of JSON from standard input; the next comes when the
+one before is done. Writes lines of JSON: `["ready"]` once it can begin, for each call of a probe `["answer", answer]`
+or, if it fails, `["no answer"]`, for a step that fails as a whole `["error", built-in type of the exception]`, and
+after each step `["done", number]`. What cells print is thrown away.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the sandbox does not show that module
     from grader.schema import Step
 
 
+class Magics:
+    """Stands for IPython's shell: a cell may call anything of it, and nothing happens."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def notebook_names() -> dict[str, Any]:
+    """What cells of a notebook find in a new process, besides Python: the setup cell's device, and IPython's own."""
+    import mxnet
+
+    mxnet.npx.set_np()
+    nothing = dict.fromkeys(("display", "help"), lambda *_, **__: None)
+    return {"__name__": "__main__", "device": mxnet.cpu(), "get_ipython": Magics, **nothing}
+
+
+def interrupt(*_: object) -> None:
+    raise TimeoutError
+
+
 def main() -> None:
-    steps: list[Step] = json.load(sys.stdin)
+    steps = os.fdopen(os.dup(0))
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -29,24 +52,31 @@ def main() -> None:
 
     # MXNet wants it for quantization alone, does without, and is imported a quarter faster.
     sys.modules["scipy.stats"] = None  # type: ignore[assignment]
-    import mxnet
+    student_names = notebook_names()
 
     from grader.fingerprint import fingerprint
 
-    mxnet.npx.set_np()
-    student_names: dict[str, Any] = {"__name__": "__main__"}
-    for number, step in enumerate(steps):
-        send("start", number)
+    signal.signal(signal.SIGALRM, interrupt)
+    send("ready")
+    for number, line in enumerate(steps):
+        step: Step = json.loads(line)
         try:
             if "probe" in step:
                 # A copy, so that no probe can leave anything for the next.
                 probe_names = dict(student_names, fingerprint=fingerprint)
                 exec(step["probe"], probe_names)
-                send("answers", number, [probe_names["probe"](*arguments) for arguments in step["inputs"]])
+                for arguments in step["inputs"]:
+                    try:
+                        send("answer", probe_names["probe"](*arguments))
+                    except BaseException:
+                        send("no answer")
             else:
+                signal.setitimer(signal.ITIMER_REAL, step.get("seconds", 0))
                 exec(step["source"], student_names)
         except BaseException as error:
             builtin = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
-            send("error", number, builtin.__name__)
-    send("end")
+            send("error", builtin.__name__)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        send("done", number)
     os._exit(0)

@@ -24,7 +24,7 @@ from utils.spec import imagenet_spec
 
 ROOT = Path(__file__).parents[2]
 MASTERS = sorted((ROOT / "assignments").glob("*.md"))
-BLOCKS, NETWORK = ROOT / "assignments" / "01_blocks.md", ROOT / "assignments" / "04_network.md"
+BLOCKS, COUNTING, NETWORK = MASTERS[0], MASTERS[1], MASTERS[3]
 needs_sandbox = pytest.mark.usefixtures("working_sandbox")
 
 
@@ -56,7 +56,9 @@ def solved(notebook):
 @pytest.mark.parametrize("master", [master for master in MASTERS if master != NETWORK], ids=lambda path: path.stem)
 def test_solution_runs_from_top_to_bottom_and_gets_all_points(master, masters):
     notebook, key = masters[master]
-    assert points(solved(notebook), key) == [question["points"] for question in key["questions"]]
+    solution = solved(notebook)
+    assert points(solution, key) == [question["points"] for question in key["questions"]]
+    assert "this notebook can be handed in" in solution.cells[-1].outputs[0].text
 
 
 @needs_sandbox
@@ -120,11 +122,60 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
     assert lines and not leaked
 
 
+def mutants_of(notebook) -> dict[str, int]:
+    """How many mistakes the hidden tests of each answer in code name."""
+    names = {}
+    for cell in build.check_cells(notebook):
+        tests = {}
+        exec(build.hidden_tests(cell), tests)
+        names[build.name_of(cell)] = len(tests.get("mutants", {}))
+    return names
+
+
+@pytest.mark.parametrize("master", [master for master in MASTERS if master != NETWORK], ids=lambda path: path.stem)
+def test_every_question_names_six_mistakes_and_gives_none_of_them_all_points(master, masters):
+    notebook, _ = masters[master]
+    assert min(mutants_of(notebook).values()) >= 6
+    # Networks take long; `make assignment` tries all seeds.
+    build.check_mutants(notebook, num_seeds=2 if master == BLOCKS else build.NUM_SEEDS)
+
+
+LAZY = {
+    "layer_parameters": """
+        layer = nn.HybridSequential()
+        convolutions = [nn.Conv2D(width * growth_rate, 1, use_bias=False), nn.Conv2D(growth_rate, side, use_bias=False)]
+        layer.add(nn.BatchNorm(), convolutions[0], nn.BatchNorm(), convolutions[1])
+        layer.initialize()
+        layer(np.zeros((1, in_channels, 8, 8)))
+        return sum(p.data().size for p in layer.collect_params().values() if p.grad_req != "null")""",
+    "block_parameters": """
+        total, between = 0, width * growth_rate
+        for _ in range(num_layers):
+            total += (2 + between) * in_channels + between * (2 + growth_rate * side**2)
+            in_channels += growth_rate
+        return total""",
+}
+
+
+@needs_sandbox
+def test_copy_of_a_check_and_a_loop_where_a_formula_is_asked_get_no_points(masters):
+    notebook, key = masters[COUNTING]
+    submission = build.with_solutions(notebook)
+    for cell in build.answer_cells(submission):
+        if lazy := LAZY.get(build.name_of(cell)):
+            head = cell.source[: cell.source.index(":\n") + 1]
+            cell.source = head + lazy.replace("\n    ", "\n")
+    assert points(submission, key) == [0, 0, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected", "same"),
     [
         ([1, 2], [1, 2], True),
-        ([1, 2.0], [1, 2], False),
+        ([1, 2.0], [1, 2], True),
+        ([1, 2.5], [1, 2], False),
+        ([float("nan")], [1], False),
+        ([1], [1.0], False),
         ([True], [1], False),
         ([1.0001], [1.0], True),
         ([1.01], [1.0], False),
@@ -148,7 +199,7 @@ import json, os
 for descriptor in range(64):
     for step in range(20):
         try:
-            os.write(descriptor, (json.dumps(["answers", step, [[16, 28]] * 8]) + "\\n").encode())
+            os.write(descriptor, (json.dumps(["answer", [16, 28]]) + "\\n").encode())
         except OSError:
             pass
 """
@@ -176,7 +227,7 @@ CHECKER = """
 import builtins, json, sys
 builtins.all = lambda *_: True
 builtins.type = lambda *_: list
-json.dumps = lambda value, **_: '["answers", 5, true]'
+json.dumps = lambda value, **_: '["answer", true]'
 sys.modules["grader.fingerprint"].fingerprint = lambda *_: True
 def channels_read(*_):
     return True
@@ -221,6 +272,11 @@ NAMES = """
 def channels_read(*arguments):
     raise type(f"asked {arguments}", (Exception,), {})
 """
+# Each built-in exception could stand for a number.
+FAILURES = """
+def channels_read(initial, *_):
+    raise [ValueError, KeyError, OSError][initial % 3]
+"""
 # What stands in the place of the first answer; all but the first question is answered rightly.
 THREATS = {
     "hangs": HANG,
@@ -241,6 +297,7 @@ THREATS = {
     "writes where it can": WRITE,
     "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
     "tells what was asked": NAMES,
+    "fails for what was asked": FAILURES,
     "is half a character": "x = '\ud800'",
     "is empty": "",
 }
@@ -277,10 +334,12 @@ def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
 @needs_sandbox
 def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
     remarks = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
-    assert remarks["hangs"] == remarks["hangs in the probe"] == remarks["drips"] == "The code ran for too long."
+    assert remarks["hangs"] == remarks["drips"] == "The code ran for too long."
+    assert remarks["hangs in the probe"] == remarks["tells what was asked"]
+    assert remarks["forges the protocol"] == "The code wrote what only the grader's own code may write."
     assert remarks["ends the process"] == "The code ended its process."
-    assert remarks["floods"] == "The code gave back more than 1 MB."
-    assert remarks["tells what was asked"] == "The code stopped with Exception."
+    assert remarks["tells what was asked"] == remarks["fails for what was asked"]
+    assert remarks["tells what was asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
     assert remarks["uses the network"] == "The code stopped with OSError."
 
 
@@ -291,7 +350,7 @@ def test_blaming_others_takes_no_longer_than_a_submission_may(masters, monkeypat
     monkeypatch.setattr(sandbox, "SUBMISSION_SECONDS", 10)
     start = time.monotonic()
     verdicts = grade.grade(cheating(notebook, START_OTHERS), key)["verdicts"]
-    assert {verdict["points"] for verdict in verdicts.values()} == {0} and time.monotonic() - start < 15
+    assert verdicts["channels_read"]["points"] == 0 and time.monotonic() - start < 15
 
 
 @needs_sandbox
@@ -321,16 +380,19 @@ def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_pa
 
 
 @needs_sandbox
-def test_lost_metadata_and_new_cells_do_not_matter_and_a_lost_name_costs_what_needs_it(masters):
+def test_lost_metadata_a_lost_name_and_new_cells_do_not_matter_and_a_lost_answer_costs_what_needs_it(masters):
     notebook, key = masters[BLOCKS]
     solution = build.with_solutions(notebook)
     for cell in solution.cells:
         cell.metadata.clear()
     solution.cells.insert(3, nbformat.v4.new_code_cell("raise SystemExit"))
-    assert points(solution, key) == [2, 2, 4, 2]
     lost = next(cell for cell in solution.cells if cell.source.startswith("# answer: conv_block"))
     lost.source = lost.source.replace("# answer: conv_block", "# my answer")
-    verdicts = grade.grade(nbformat.writes(solution).encode(), key)["verdicts"]
+    graded = graded_with(solution, key)
+    assert [verdict["points"] for verdict in graded["verdicts"].values()] == [2, 2, 4, 2]
+    assert graded["notes"]["conv_block"].startswith("No cell begins with `# answer: conv_block`")
+    solution.cells.remove(lost)
+    verdicts = graded_with(solution, key)["verdicts"]
     assert [verdict["points"] for verdict in verdicts.values()] == [2, 0, 0, 2]
     assert verdicts["conv_block"]["remark"] == "Nothing was handed in as conv_block."
 
@@ -360,9 +422,12 @@ def test_forged_network_gets_no_points_and_the_remark_says_why(masters, untraine
     cell = build.answer_cells(notebook)[0]
     large = hand_in(*untrained["large"], parameters=10**9, activation_bytes=10**12).data
     for shown, remark in (
-        (large, "The code stopped with ValueError."),
-        (large[:1000] + '"', "The code stopped with ValueError."),
-        ('href="data:application/octet-stream;base64,AAAA"', "The code stopped with ValueError."),
+        (large, "No labels came: is the network within its budgets, and was it built from its spec?"),
+        (large[:1000] + '"', "No labels came: is the network within its budgets, and was it built from its spec?"),
+        (
+            'href="data:application/octet-stream;base64,AAAA"',
+            "No labels came: is the network within its budgets, and was it built from its spec?",
+        ),
         ("", "Nothing was handed in as network."),
     ):
         cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": shown})]
@@ -396,5 +461,8 @@ def test_code_in_the_place_of_reported_numbers_is_not_run(masters, untrained):
     network.outputs = [nbformat.v4.new_output("display_data", {"text/html": handed_in})]
     accuracies.source = "# answer: accuracies\nnum_designs = 1\nimport grader.trained_network\n1 / 0"
     graded = grade.grade(nbformat.writes(submission).encode(), key)
-    assert graded["verdicts"]["accuracies"] == {"points": 0, "remark": "The code stopped with NameError."}
+    assert graded["verdicts"]["accuracies"] == {
+        "points": 0,
+        "remark": "0 of 2 numbers that were reported are what was found.",
+    }
     assert graded["code"] == "num_designs = 1"

@@ -103,6 +103,38 @@ def test_key_holds_the_answers_of_the_solution_and_depends_on_the_seed(tmp_path)
         assert question["inputs"] != other_question["inputs"]
 
 
+EDGES = """edges = {"the smallest": lambda random: [1]}
+mutants = {"adds two": ("2 * number", "number + 2"), "a square": ("2 * number", "number**2")}
+"""
+
+
+def test_edges_are_asked_first_and_the_students_process_sees_neither_them_nor_the_mutants(tmp_path):
+    key = key_of(answer() + check(tests=TESTS.replace("def inputs", f"{EDGES}\n\ndef inputs")), tmp_path)
+    (question,) = key["questions"]
+    assert question["edges"] == ["the smallest"] and question["inputs"][0] == [1] and len(question["inputs"]) == 4
+    assert question["probe"] == "def probe(number):\n    return double(number)"
+
+
+def test_mistake_that_gets_all_points_for_one_seed_stops_the_build_with_its_name(in_new_folder):
+    tests = TESTS.replace("def inputs", f"{EDGES}\n\ndef inputs").replace("10**9", "4")
+    build.check_mutants(build.read(write_master(in_new_folder, answer() + check(tests=tests))))
+    write_master(in_new_folder / "masters", answer() + check(tests=tests.replace("[1]}", "[2]}")))
+    with pytest.raises(
+        SystemExit, match=r"check_double gives all points to the mutant '(adds two|a square)': add an edge"
+    ):
+        main(["build", "a", "--masters", "masters"])
+    assert not (in_new_folder / "_build").exists()
+
+
+def test_mistake_in_what_the_solution_does_not_have_is_refused(tmp_path):
+    mutants = 'mutants = {"thrice": ("2 *number", "3 * number")}'
+    master = build.read(
+        write_master(tmp_path, answer() + check(tests=TESTS.replace("def inputs", f"{mutants}\ndef inputs")))
+    )
+    with pytest.raises(build.MasterError, match=r"has the mutant 'thrice', and '2 \*number' is not in the solution"):
+        build.check_mutants(master)
+
+
 def test_key_says_which_cell_is_read_for_numbers_alone_and_how_nearly_a_report_has_to_be_right(tmp_path):
     mark = MARK.replace("---\n", "---\ntags: [numbers]\n", 1)
     cell = CELL.format(
