@@ -39,7 +39,10 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
     rubric = merged_rubric(folder / "rubric.csv", key["texts"], results) if key["texts"] else {}
     for student, result in results.items():
         for text in key["texts"]:
-            result["verdicts"][text["name"]] = verdict_by_hand(rubric.get((text["name"], student), []))
+            verdict = verdict_by_hand(rubric.get((text["name"], student), []))
+            if result["needs_look"]:
+                verdict = {"points": None, "remark": "This could not be read yet."}
+            result["verdicts"][text["name"]] = verdict
     totals = {student: total(result) for student, result in results.items()}
     table = [["student", *(question["name"] for question in questions), "points"]]
     for student, result in results.items():
@@ -50,7 +53,11 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
     write_csv(folder / "grades.csv", table)
     write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
-    if waiting := sum(points is None for points in totals.values()):
+    if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
+        print("Needs a look, since the machine failed and not the student; grade them anew with --again:")
+        print(*(f"  {student}: {reason}" for student, reason in needs_look.items()), sep="\n")
+    waiting = sum(points is None for points in totals.values()) - len(needs_look)
+    if waiting:
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)

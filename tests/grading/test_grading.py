@@ -224,8 +224,80 @@ def test_sandbox_is_sent_no_expected_answer(handed_in, monkeypatch):
 def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in):
     (handed_in / "bob.ipynb").write_text(notebook("1 / 0"))
     out = run(handed_in)
-    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "0", "0"]
+    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "", "0"]
     assert "ZeroDivisionError" in (out / "feedback" / "bob.html").read_text()
+
+
+def run_steps_in_turn(monkeypatch, *outcomes):
+    """Replace the sandbox by one that gives back these outcomes of a probe, one after the other, or raises them."""
+    left = list(outcomes)
+
+    def run_steps(*_):
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return [Outcome(), outcome]
+
+    monkeypatch.setattr(sandbox, "run_steps", run_steps)
+    return left
+
+
+RIGHT = Outcome([[20], [40]])
+
+
+@pytest.mark.parametrize("failure", [Outcome(failure=sandbox.TOO_LONG), Outcome(failure=sandbox.ENDED)])
+def test_what_ended_by_time_or_a_signal_is_graded_once_more_before_it_counts(failure, handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    left = run_steps_in_turn(monkeypatch, failure, RIGHT)
+    out = run(handed_in)
+    assert not left and table(out / "grades.csv")[1][1] == "4"
+    assert "Graded once more, alone, since the machine may have been too busy: ada." in capsys.readouterr().out
+    run(handed_in)  # what counts is stored
+
+
+def test_failure_that_is_confirmed_is_the_students(handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    left = run_steps_in_turn(monkeypatch, *[Outcome([[20]], failure=sandbox.TOO_LONG)] * 2)
+    for _ in range(2):
+        assert table(run(handed_in) / "grades.csv")[1][1] == "2"
+    assert not left and "Needs a look" not in capsys.readouterr().out
+
+
+def test_machines_failure_gives_no_points_stands_in_a_list_and_is_not_stored(handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    failure = sandbox.MachineError("The sandbox did not start within 60 seconds.")
+    run_steps_in_turn(monkeypatch, failure, failure, RIGHT)
+    assert table(run(handed_in) / "grades.csv")[1] == ["ada", "", "", ""]
+    printed = capsys.readouterr().out
+    assert "Needs a look" in printed and "  ada: MachineError: The sandbox did not start" in printed
+    assert table(run(handed_in) / "grades.csv")[1][1] == "4"
+
+
+def test_student_is_graded_anew_when_the_teacher_asks_or_the_grader_has_changed(handed_in, monkeypatch):
+    run(handed_in)
+    sent = record_steps(monkeypatch)
+    run(handed_in, "--again", "ada")
+    assert len(sent) == 1
+    with pytest.raises(SystemExit, match=r"There is no submission of zoe: name a student as grades\.csv does"):
+        run(handed_in, "--again", "zoe")
+    monkeypatch.setattr(grade, "version", lambda: b"another")
+    run(handed_in)
+    assert len(sent) == 3
+
+
+def test_as_many_are_graded_at_a_time_as_the_teacher_says(handed_in, monkeypatch):
+    slots = []
+    monkeypatch.setattr(sandbox, "run_steps", lambda steps, slot, safe: slots.append(slot) or [Outcome(), RIGHT])
+    run(handed_in, "--jobs", "1")
+    assert slots == [0, 0]
+
+
+def test_without_a_sandbox_no_more_than_one_submission_is_graded(handed_in):
+    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades one submission"):
+        run(handed_in, "--unsafe-no-sandbox")
 
 
 CANVAS = "Student,ID,Section,05_test (77)\nPoints Possible,,,7\nAda L.,4711,A,\nBob,4712,A,\nZoe,4713,A,\n"
@@ -324,14 +396,14 @@ def test_strange_file_names_and_texts_do_no_harm(name, handed_in):
 
 def test_grading_without_a_sandbox_is_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SystemExit, match="Grading needs a sandbox: install what has choom and prlimit and bwrap"):
+    with pytest.raises(SystemExit, match="install what has choom and prlimit and taskset and bwrap"):
         sandbox.check()
 
 
 def test_sandbox_that_does_not_start_is_refused_and_the_risk_of_none_is_named(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: name)
     monkeypatch.setattr(sandbox, "bubblewrap", lambda: ["false"])
-    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades without, and lets what students wrote"):
+    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades one submission without namespaces"):
         sandbox.check()
 
 
