@@ -14,13 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from grader import report, sandbox, submission
+from grader import report, sandbox, students, submission
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
 from grader.submission import NotebookCell, SubmissionError
 from tools.files import write_whole
 from utils import CORES
 
-NOTEBOOK_BYTES = 10 * 2**20
 # What the remarks call the kinds of answers.
 KINDS = {
     int: "a whole number",
@@ -30,14 +29,6 @@ KINDS = {
     list: "a list",
     type(None): "None",
 }
-
-
-def read(path: Path) -> bytes:
-    """The bytes of a submitted file. Raises `SubmissionError` if it is not a plain file of a sensible size."""
-    is_link = path.is_symlink() or path.parent.is_symlink()
-    if is_link or not path.is_file() or path.stat().st_size > NOTEBOOK_BYTES:
-        raise SubmissionError(f"This is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
-    return path.read_bytes()
 
 
 def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
@@ -253,7 +244,7 @@ def grade_all(
     def grade_one(student: str, is_alone: bool = False) -> Result:
         slot = slots.pop()
         try:
-            content = read(submissions[student])
+            content = students.read(submissions[student])
             stored = folder / f"{hashlib.sha256(version() + key_text.encode() + content).hexdigest()}.json"
             if stored.exists() and student not in again:
                 return json.loads(stored.read_text())
@@ -263,6 +254,7 @@ def grade_all(
                 write_whole(stored, json.dumps(result))
             return result
         except SubmissionError as error:
+            print(f"{student} has handed in {submissions[student]}. {error}")
             return ungraded(key, str(error))
         except Exception as error:  # one submission must not stop the others
             reason = f"{type(error).__name__}: {error}"
@@ -301,28 +293,6 @@ def ungraded(key: Key, remark: str, points: float | None = 0) -> Result:
     }
 
 
-def find(paths: list[Path], assignment: str) -> dict[str, Path]:
-    """The submissions by student, who is named by the file or by a folder above it, whichever tells them apart.
-
-    A folder stands for all notebooks in it. Raises `SystemExit` if nothing tells them apart.
-    """
-    submissions: list[Path] = []
-    for path in paths:
-        files = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
-        submissions += [file for file in files if ".ipynb_checkpoints" not in file.parts]
-    if not submissions:
-        sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
-    # For each file its own name, then that of its folder, then that of the folder around it, and so on.
-    names_upwards = [[file.stem, *(folder.name for folder in file.parents)] for file in submissions]
-    for names in zip(*names_upwards, strict=False):
-        is_unique = len({name.lower() for name in names}) == len(names)
-        if is_unique and all(names) and names != (assignment,):
-            return dict(zip(names, submissions, strict=True))
-    sys.exit(
-        "Neither file names nor folder names tell the submissions apart: give each student one file or one folder."
-    )
-
-
 def read_key(path: Path) -> str:
     """The text of a key. Raises `SystemExit` if the file is none, or one of another version of the grader."""
     try:
@@ -351,7 +321,8 @@ def grade_class(
     """
     key_text = read_key(key_path)
     key: Key = json.loads(key_text)
-    submissions = find(paths, key["assignment"])
+    names = [part["name"] for part in [*key["questions"], *key["texts"]]]
+    submissions = students.find(paths, key["assignment"], names)
     if unknown := set(again) - set(submissions):
         sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
     if not safe and len(submissions) > 1:

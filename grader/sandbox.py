@@ -186,7 +186,7 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     os.set_blocking(process.stdin.fileno(), False)  # who does not read must not stop the grader
     unread, unsent, num_received, num_sent = b"", b"", 0, 0
     deadline = min(end, time.monotonic() + STARTING_SECONDS)
-    remark = TOO_LONG
+    remark, next_look = TOO_LONG, time.monotonic()
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -200,7 +200,9 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                 ready = selector.select(min(WATCH_SECONDS, max(0, deadline - time.monotonic())))
                 if time.monotonic() >= deadline and not ready:
                     break
-                if memory_of(process.pid) > MEMORY_BYTES:
+                is_watched = time.monotonic() >= next_look
+                next_look += WATCH_SECONDS * is_watched
+                if is_watched and memory_of(process.pid) > MEMORY_BYTES:
                     raise StuckError(f"The code took more than {MEMORY_BYTES / 2**30:g} GB of memory.")
                 for pipe, _ in ready:
                     if pipe.fileobj is process.stdin:
