@@ -58,7 +58,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             submissions = hand_in(solution, Path(folder), number)
             start = time.perf_counter()
-            results = dict(grade.grade_all(submissions, json.dumps(key), Path(folder) / "graded"))
+            results = grade.grade_all(submissions, json.dumps(key), Path(folder) / "graded")
             wall = time.perf_counter() - start
         assert all(verdict["points"] for result in results.values() for verdict in result["verdicts"].values())
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from grader.grade import grade_class
+from utils import CORES
 
 
 def main(words: list[str] | None = None) -> None:
@@ -21,7 +22,9 @@ def main(words: list[str] | None = None) -> None:
     grade.add_argument("submissions", type=Path, nargs="+", help="notebooks, or folders of notebooks")
     grade.add_argument("--out", type=Path, required=True, help="folder for grades.csv, pages, summary and rubric.csv")
     grade.add_argument("--roster", type=Path, help="CSV from Canvas or Moodle, to be filled with points as lms.csv")
-    grade.add_argument("--unsafe-no-sandbox", action="store_true", help="let students' code use network and files")
+    grade.add_argument("--jobs", type=int, default=CORES, help=f"how many to grade at a time ({CORES})")
+    grade.add_argument("--again", metavar="STUDENT", nargs="+", default=[], help="grade these anew")
+    grade.add_argument("--unsafe-no-sandbox", action="store_true", help="let a student's code use network and files")
 
     arguments = parser.parse_args(words)
     try:
@@ -31,8 +34,10 @@ def main(words: list[str] | None = None) -> None:
 
             build_assignment(arguments.name, arguments.masters)
         else:
-            safe = not arguments.unsafe_no_sandbox
-            grade_class(arguments.key, arguments.submissions, arguments.out, arguments.roster, safe)
+            safe, jobs = not arguments.unsafe_no_sandbox, max(1, arguments.jobs)
+            grade_class(
+                arguments.key, arguments.submissions, arguments.out, arguments.roster, safe, jobs, arguments.again
+            )
     except OSError as error:
         sys.exit(
             f"{error.filename or arguments.command} cannot be read or written ({error.strerror or error}): "

@@ -7,19 +7,19 @@ import builtins
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
 
-from grader import report, sandbox, submission
+from grader import report, sandbox, students, submission
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
 from grader.submission import NotebookCell, SubmissionError
 from tools.files import write_whole
 from utils import CORES
 
-NOTEBOOK_BYTES = 10 * 2**20
 # What the remarks call the kinds of answers.
 KINDS = {
     int: "a whole number",
@@ -29,14 +29,6 @@ KINDS = {
     list: "a list",
     type(None): "None",
 }
-
-
-def read(path: Path) -> bytes:
-    """The bytes of a submitted file. Raises `SubmissionError` if it is not a plain file of a sensible size."""
-    is_link = path.is_symlink() or path.parent.is_symlink()
-    if is_link or not path.is_file() or path.stat().st_size > NOTEBOOK_BYTES:
-        raise SubmissionError(f"This is not a plain file of at most {NOTEBOOK_BYTES >> 20} MB.")
-    return path.read_bytes()
 
 
 def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
@@ -67,7 +59,9 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     texts = {text["name"]: submission.text_of(cells, text["name"]) for text in key["texts"]}
     for name, text in texts.items():
         notes[name] = "" if text else submission.note_on(cells, name)
-    return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key)}
+    is_unsure = any(outcome.failure in sandbox.UNSURE or outcome.error == "TimeoutError" for outcome in outcomes)
+    needs_look = "A part of it ran for too long, or its process ended." if is_unsure else ""
+    return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key), "needs_look": needs_look}
 
 
 def steps_of(cells: list[NotebookCell], key: Key) -> tuple[list[Step], dict[str, int]]:
@@ -231,60 +225,72 @@ def wrong_kind(answers: list[list], expected: list[Plain]) -> str:
 
 
 def grade_all(
-    submissions: dict[str, Path], key_text: str, folder: Path, safe: bool = True
-) -> Iterator[tuple[str, Result]]:
-    """The name and the result of each submission, several at a time; what was graded before is read from `folder`."""
+    submissions: dict[str, Path],
+    key_text: str,
+    folder: Path,
+    safe: bool = True,
+    jobs: int = CORES,
+    again: Collection[str] = (),
+) -> dict[str, Result]:
+    """The result of each submission, by student, `jobs` at a time; what was graded before is read from `folder`.
+
+    What ended by time or by a signal may be the machine's failure. It is graded once more, alone, and only then stored.
+    Those of `again` are graded anew.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     key: Key = json.loads(key_text)
-    slots = list(range(CORES))
+    slots = list(range(jobs))
 
-    def grade_one(path: Path) -> Result:
+    def grade_one(student: str, is_alone: bool = False) -> Result:
         slot = slots.pop()
         try:
-            content = read(path)
-            stored = folder / f"{hashlib.sha256(key_text.encode() + content).hexdigest()}.json"
-            if not stored.exists():
-                write_whole(stored, json.dumps(grade(content, key, slot, safe)))
-            return json.loads(stored.read_text())
+            content = students.read(submissions[student])
+            stored = folder / f"{hashlib.sha256(version() + key_text.encode() + content).hexdigest()}.json"
+            if stored.exists() and student not in again:
+                return json.loads(stored.read_text())
+            result = grade(content, key, slot, safe)
+            if is_alone or not result["needs_look"]:
+                result["needs_look"] = ""
+                write_whole(stored, json.dumps(result))
+            return result
         except SubmissionError as error:
+            print(f"{student} has handed in {submissions[student]}. {error}")
             return ungraded(key, str(error))
         except Exception as error:  # one submission must not stop the others
             reason = f"{type(error).__name__}: {error}"
-            return ungraded(key, f"This could not be graded ({reason}): it needs a look by hand.")
+            result = ungraded(key, f"This could not be graded ({reason}): it needs a look by hand.", None)
+            result["needs_look"] = reason
+            return result
         finally:
             slots.append(slot)
 
-    with ThreadPoolExecutor(len(slots)) as pool:
-        results = pool.map(grade_one, submissions.values())
-        yield from zip(submissions, tqdm(results, total=len(submissions), unit=" submissions"), strict=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        graded = pool.map(grade_one, submissions)
+        results = dict(zip(submissions, tqdm(graded, total=len(submissions), unit=" submissions"), strict=True))
+    unsure = [student for student, result in results.items() if result["needs_look"]]
+    if unsure:
+        print(f"Graded once more, alone, since the machine may have been too busy: {', '.join(unsure)}.")
+    for student in unsure:
+        results[student] = grade_one(student, is_alone=True)
+    return results
 
 
-def ungraded(key: Key, remark: str) -> Result:
+@cache
+def version() -> bytes:
+    """What changes when the grader does, so that what another version of it has stored does not count."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
+
+
+def ungraded(key: Key, remark: str, points: float | None = 0) -> Result:
     """The result of a submission of which nothing can be graded."""
-    verdicts = {question["name"]: no_points(remark) for question in key["questions"]}
-    return {"verdicts": verdicts, "notes": {}, "texts": {text["name"]: "" for text in key["texts"]}, "code": ""}
-
-
-def find(paths: list[Path], assignment: str) -> dict[str, Path]:
-    """The submissions by student, who is named by the file or by a folder above it, whichever tells them apart.
-
-    A folder stands for all notebooks in it. Raises `SystemExit` if nothing tells them apart.
-    """
-    submissions: list[Path] = []
-    for path in paths:
-        files = sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
-        submissions += [file for file in files if ".ipynb_checkpoints" not in file.parts]
-    if not submissions:
-        sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
-    # For each file its own name, then that of its folder, then that of the folder around it, and so on.
-    names_upwards = [[file.stem, *(folder.name for folder in file.parents)] for file in submissions]
-    for names in zip(*names_upwards, strict=False):
-        is_unique = len({name.lower() for name in names}) == len(names)
-        if is_unique and all(names) and names != (assignment,):
-            return dict(zip(names, submissions, strict=True))
-    sys.exit(
-        "Neither file names nor folder names tell the submissions apart: give each student one file or one folder."
-    )
+    return {
+        "verdicts": {question["name"]: {"points": points, "remark": remark} for question in key["questions"]},
+        "notes": {},
+        "texts": {text["name"]: "" for text in key["texts"]},
+        "code": "",
+        "needs_look": "",
+    }
 
 
 def read_key(path: Path) -> str:
@@ -299,17 +305,30 @@ def read_key(path: Path) -> str:
     return text
 
 
-def grade_class(key_path: Path, paths: list[Path], out: Path, roster: Path | None = None, safe: bool = True) -> None:
-    """Grade the submissions in `paths` and write the reports into the folder `out`.
+def grade_class(
+    key_path: Path,
+    paths: list[Path],
+    out: Path,
+    roster: Path | None = None,
+    safe: bool = True,
+    jobs: int = CORES,
+    again: Collection[str] = (),
+) -> None:
+    """Grade the submissions in `paths`, `jobs` at a time, and write the reports into the folder `out`.
 
-    With `safe` false, students' code runs without a sandbox. Raises `SystemExit` if the key, the submissions, the
-    sandbox or a table that is to be filled in is not what it has to be.
+    With `safe` false, a student's code runs without a sandbox. Those of `again` are graded anew. Raises `SystemExit` if
+    the key, the submissions, the sandbox or a table that is to be filled in is not what it has to be.
     """
     key_text = read_key(key_path)
     key: Key = json.loads(key_text)
-    submissions = find(paths, key["assignment"])
+    names = [part["name"] for part in [*key["questions"], *key["texts"]]]
+    submissions = students.find(paths, key["assignment"], names)
+    if unknown := set(again) - set(submissions):
+        sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
+    if not safe and len(submissions) > 1:
+        sys.exit("--unsafe-no-sandbox grades one submission: without a sandbox, one student's code reaches another's.")
     sandbox.check(safe)
     if not safe:
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
-    results = dict(grade_all(submissions, key_text, out / "graded", safe))
+    results = grade_all(submissions, key_text, out / "graded", safe, jobs, again)
     report.write(out, key, results, roster)

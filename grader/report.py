@@ -18,9 +18,11 @@ from grader.schema import Key, Question, Result, Text, Verdict
 from tools.files import write_whole
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
+FORMULA = re.compile(r"(^\s*|;\s*)([=+\-@])")
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
 # The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart.
 IDENTITY = {"id", "sis user id", "sis login id", "identifier", "id number", "username", "email address", "full name"}
+NAMES = {"full name"}
 STYLE = """\
 :root { color-scheme: light dark; }
 body { max-width: 45rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
@@ -39,18 +41,26 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
     rubric = merged_rubric(folder / "rubric.csv", key["texts"], results) if key["texts"] else {}
     for student, result in results.items():
         for text in key["texts"]:
-            result["verdicts"][text["name"]] = verdict_by_hand(rubric.get((text["name"], student), []))
+            verdict = verdict_by_hand(rubric.get((text["name"], student), []))
+            if result["needs_look"]:
+                verdict = {"points": None, "remark": "This could not be read yet."}
+            result["verdicts"][text["name"]] = verdict
     totals = {student: total(result) for student, result in results.items()}
     table = [["student", *(question["name"] for question in questions), "points"]]
     for student, result in results.items():
         points = [result["verdicts"][question["name"]]["points"] for question in questions]
         table.append([inert(student), *map(as_cell, points), as_cell(totals[student])])
+    write_csv(folder / "grades.csv", table)
+    for student, result in results.items():
         write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
         write_text(folder / "code" / f"{student}.py", result["code"])
-    write_csv(folder / "grades.csv", table)
     write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
-    if waiting := sum(points is None for points in totals.values()):
+    if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
+        print("Needs a look, since the machine failed and not the student; grade them anew with --again:")
+        print(*(f"  {student}: {reason}" for student, reason in needs_look.items()), sep="\n")
+    waiting = sum(points is None for points in totals.values()) - len(needs_look)
+    if waiting:
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)
@@ -234,28 +244,44 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
     """
     rows = read_csv(roster)
     header = list(rows[0]) if rows else []
-    row_numbers: dict[str, int] = {}  # by each name and number of a student
-    for row_number, row in enumerate(rows):
-        for column in header:
-            if column.lower() in IDENTITY and row[column]:
-                identity = row[column].lower().removeprefix("participant ").strip()
-                row_numbers.setdefault(identity, row_number)
     target_column = column_to_fill(header, assignment)
     owners: dict[int, str] = {}  # the student of each row that is filled in
     for student, points in totals.items():
-        parts = [student.lower(), *student.lower().split("_")]
-        matching_row = next((row_numbers[part] for part in parts if part in row_numbers), None)
-        if matching_row is None:
+        matching_rows = rows_of(student, rows)
+        if not matching_rows:
             print(f"{roster} has no row for {student}.")
-        elif matching_row in owners:
-            sys.exit(f"{student} and {owners[matching_row]} are the same student in {roster}: grade one of the two.")
+        elif len(matching_rows) > 1:
+            print(f"{roster} has {len(matching_rows)} rows that may be {student}'s, and none was filled in.")
+        elif matching_rows[0] in owners:
+            others = owners[matching_rows[0]]
+            sys.exit(f"{student} and {others} are the same student in {roster}: grade one of the two.")
         else:
-            owners[matching_row] = student
-            rows[matching_row][target_column] = as_cell(points)
+            owners[matching_rows[0]] = student
+            rows[matching_rows[0]][target_column] = as_cell(points)
+    missing: list[str] = []
+    for number, row in enumerate(rows):
+        if number not in owners and any(row[column] for column in header if column.lower() in IDENTITY):
+            missing.append(" ".join(list(row.values())[:2]))
+    if missing:
+        print(f"Nothing was handed in by these of {roster}: {'; '.join(missing)}.")
     if target_column not in header:
         header.append(target_column)
     write_csv(target, [header] + [[row.get(column, "") for column in header] for row in rows])
     print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
+
+
+def rows_of(student: str, rows: list[dict[str, str]]) -> list[int]:
+    """The rows of a roster that may be a student's: by a number or login, or, if none says that, by the full name."""
+    parts = {student.lower(), *student.lower().split("_")}
+    for columns in (IDENTITY - NAMES, NAMES):
+        found = []
+        for number, row in enumerate(rows):
+            cells = [cell for column, cell in row.items() if column.lower() in columns]
+            if parts & {cell.lower().removeprefix("participant ").strip() for cell in cells if cell}:
+                found.append(number)
+        if found:
+            return found
+    return []
 
 
 def column_to_fill(header: list[str], assignment: str) -> str:
@@ -267,9 +293,9 @@ def column_to_fill(header: list[str], assignment: str) -> str:
 
 
 def inert(text: str) -> str:
-    """The text so that a spreadsheet can hold it and does not take it for a formula."""
+    """The text so that a spreadsheet can hold it and does not take it for a formula, nor a part behind a semicolon."""
     text = text.encode(errors="backslashreplace").decode()  # JSON and file names can hold halves of characters
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return FORMULA.sub(r"\1'\2", text)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -279,14 +305,18 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError) as error:
         sys.exit(f"{path} cannot be read ({error}): save it as CSV in UTF-8.")
     separator = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval=""))
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval=""))
+    for number, row in enumerate(rows, 2):
+        if row.pop(None, None):
+            print(f"{path}: row {number} has more cells than there are columns, and those are left out.")
+    return rows
 
 
 def write_csv(path: Path, rows: list[list[str]]) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table, whole or not at all, with the mark by which Excel knows UTF-8."""
     table = io.StringIO(newline="")
-    csv.writer(table).writerows(rows)
-    write_text(path, table.getvalue())
+    csv.writer(table, quoting=csv.QUOTE_ALL).writerows(rows)
+    write_text(path, f"\ufeff{table.getvalue()}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from, so nothing in them is trusted.
 
 import json
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -14,36 +15,45 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
-STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS = 60, 10, 240
-OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 128
-FIRST_USER = 60000
+STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS = 60, 10, 240, 0.5
+OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 64
+FIRST_USER, NUM_USERS = 2**30, 2**30  # no system gives these numbers to anybody
 # All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
-STUDENT_MODULES = ("__init__.py", "student_process.py", "fingerprint.py", "trained_network.py")
+STUDENT_MODULES = ("__init__.py", "confine.py", "student_process.py", "fingerprint.py", "trained_network.py")
 VISIBLE = [ROOT / "utils", *(ROOT / "grader" / name for name in STUDENT_MODULES)]
-START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from grader.student_process import main; main()"
+CONFINED = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from grader.confine import confine; confine(); "
+START = f"{CONFINED}from grader.student_process import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
 # If memory runs out, the system should end the student's processes and no others.
 FIRST_TO_GO = ["choom", "--adjust", "1000", "--"]
 PYTHON = [sys.executable, "-E", "-s", "-P", "-B", "-c"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HOME": "/tmp", "PATH": "/usr/bin:/bin"}
+# Remarks on what may be the machine's failure as well as the code's.
+TOO_LONG, ENDED = "The code ran for too long.", "The code ended its process."
+UNSURE = (TOO_LONG, ENDED)
 
 
-def command(slot: int, code: str = START, safe: bool = True) -> list[str]:
-    """The command that runs Python code in the sandbox; where root grades, each `slot` has a user of its own.
+def command(slot: int, code: str = START, safe: bool = True, user: int = FIRST_USER) -> list[str]:
+    """The command that runs Python code in the sandbox, on the one core of its slot: there it starves nobody else.
 
-    With `safe` false the limits stay, and the other user where root grades; network and files are open.
+    Where root grades, the code runs as `user`. With `safe` false the limits stay, and the user and what `CONFINED`
+    refuses; network and files are open.
     """
-    words = list(FIRST_TO_GO)
+    cores = sorted(os.sched_getaffinity(0))
+    words = [*FIRST_TO_GO, "taskset", "--cpu-list", str(cores[slot % len(cores)])]
     if safe:
         words += bubblewrap()
     if os.geteuid() == 0:
-        words += other_user(slot)
+        words += other_user(user)
     return [*words, *LIMITS, *PYTHON, code]
 
 
@@ -61,23 +71,28 @@ def bubblewrap() -> list[str]:
         for folder in reversed(path.parents[:-1]):
             words += ["--perms", "0755", "--dir", str(folder)]
         words += ["--ro-bind", str(path), str(path)]
-    words += ["--chdir", "/tmp"]
+    # Whoever starts bubblewrap without being root owns these, and could fill them.
+    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     if os.geteuid() == 0:
         # The limit on processes does not bind whom a user namespace makes of root.
         return [*words, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     return [*words, "--unshare-user"]
 
 
-def other_user(slot: int) -> list[str]:
-    """The words that start a program as a user of the slot's own, without rights."""
-    user = str(FIRST_USER + slot)
+def other_user(user: int) -> list[str]:
+    """The words that start a program as a user of that number, without rights."""
     words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
     return [*words, "--inh-caps=-all", "--bounding-set=-all"]
 
 
+def new_user() -> int:
+    """The number of a user whom no other submission has, nor another grader on this machine."""
+    return FIRST_USER + secrets.randbelow(NUM_USERS)
+
+
 def check(safe: bool = True) -> None:
-    """Raise `SystemExit` unless the sandbox starts, and hides this machine's files and network."""
-    programs = ["choom", "prlimit"]
+    """Raise `SystemExit` unless the sandbox starts, refuses what it should, and hides files and network."""
+    programs = ["choom", "prlimit", "taskset"]
     if safe:
         programs.append("bwrap")
     if os.geteuid() == 0:
@@ -88,12 +103,16 @@ def check(safe: bool = True) -> None:
             "apt-get install bubblewrap util-linux)."
         )
     look = f"import os, socket; print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()))"
-    seen = subprocess.run(command(0, look, safe), env=ENVIRONMENT, capture_output=True, text=True)
-    if seen.returncode or (safe and seen.stdout.strip() != "False 1"):
+    confined = "from grader.confine import is_confined; print(is_confined())"
+    words = command(0, f"{CONFINED}{look}; {confined}", safe, new_user())
+    seen = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
+    hidden, refused, *_ = [*seen.stdout.splitlines(), "", ""]
+    if seen.returncode or refused != "True" or (safe and hidden != "False 1"):
         sys.exit(
             f"The sandbox does not work here ({(seen.stderr or seen.stdout).strip()}): grade on a machine, or in a "
-            "container, that lets bubblewrap make namespaces; --unsafe-no-sandbox grades without, and lets what "
-            "students wrote use the network and read the files that everyone may read."
+            "container, that has libseccomp2 and lets bubblewrap make namespaces; --unsafe-no-sandbox grades one "
+            "submission without namespaces, and lets what the student wrote use the network and read the files that "
+            "everyone may read."
         )
 
 
@@ -153,9 +172,9 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     A probe has its `seconds`, a cell `STEP_SECONDS`, and what comes before the first step `STARTING_SECONDS`; the
     sandbox has until `end`, by the monotonic clock.
     """
-    protocol = Protocol(steps)
+    protocol, user = Protocol(steps), new_user()
     process = subprocess.Popen(
-        command(slot, safe=safe),
+        command(slot, safe=safe, user=user),
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -167,7 +186,7 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     os.set_blocking(process.stdin.fileno(), False)  # who does not read must not stop the grader
     unread, unsent, num_received, num_sent = b"", b"", 0, 0
     deadline = min(end, time.monotonic() + STARTING_SECONDS)
-    remark = "The code ran for too long."
+    remark, next_look = TOO_LONG, time.monotonic()
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -178,9 +197,13 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                     unsent += json.dumps(steps[num_sent]).encode() + b"\n"
                     num_sent += 1
                     deadline = min(end, time.monotonic() + protocol.seconds())
-                ready = selector.select(max(0, deadline - time.monotonic()))
-                if not ready:
+                ready = selector.select(min(WATCH_SECONDS, max(0, deadline - time.monotonic())))
+                if time.monotonic() >= deadline and not ready:
                     break
+                is_watched = time.monotonic() >= next_look
+                next_look += WATCH_SECONDS * is_watched
+                if is_watched and memory_of(process.pid) > MEMORY_BYTES:
+                    raise StuckError(f"The code took more than {MEMORY_BYTES / 2**30:g} GB of memory.")
                 for pipe, _ in ready:
                     if pipe.fileobj is process.stdin:
                         unsent = unsent[os.write(pipe.fd, unsent) :]
@@ -190,7 +213,7 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                     chunk = os.read(pipe.fd, 65536)
                     num_received += len(chunk)
                     if not chunk:
-                        raise StuckError("The code ended its process.")
+                        raise StuckError(ENDED)
                     if num_received > OUTPUT_BYTES:
                         raise StuckError(f"The code gave back more than {OUTPUT_BYTES >> 20} MB.")
                     *lines, unread = (unread + chunk).split(b"\n")
@@ -199,13 +222,46 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     except StuckError as error:
         remark = str(error)
     except BrokenPipeError:
-        remark = "The code ended its process."
+        remark = ENDED
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_all(process, None if safe else user)
         process.stdin.close()
         process.stdout.close()
     return Attempt(protocol.outcomes, stuck=None if protocol.is_over() else protocol.current, remark=remark)
+
+
+def processes_below(pid: int) -> list[psutil.Process]:
+    """The processes that a process started, and those that these started; not those that have ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of memory that a process and all below it hold in all, what several share counted once."""
+    processes, total = processes_below(pid), 0
+    for process in processes:
+        with suppress(psutil.Error):
+            total += process.memory_info().rss
+    if total <= MEMORY_BYTES:
+        return total
+    # What is shared was counted more than once; to count it once takes longer.
+    total = 0
+    for process in processes:
+        with suppress(psutil.Error):
+            total += process.memory_full_info().pss
+    return total
+
+
+def end_all(process: subprocess.Popen, user: int | None) -> None:
+    """End a sandbox with all that runs in it, its own process 1 first; of a `user` without one, all that he runs."""
+    for child in processes_below(process.pid):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if user is not None and os.geteuid() == 0:
+        subprocess.run([*other_user(user), "kill", "-KILL", "-1"], stderr=subprocess.DEVNULL)
 
 
 class StuckError(Exception):

@@ -106,7 +106,7 @@ class Outcome:
 class Verdict(TypedDict):
     """What a student gets for a question or a free text."""
 
-    points: float | None  # None as long as a free text waits to be graded by hand
+    points: float | None  # None as long as they wait to be given by hand, or for the machine to do its part
     remark: str  # for the student; it gives no hidden number away
 
 
@@ -117,3 +117,4 @@ class Result(TypedDict):
     notes: dict[str, str]  # by the name of the question, what was taken for the answer and why, where it is not plain
     texts: dict[str, str]  # by the name of the free text, what the student wrote; empty if nothing
     code: str  # what counted of the student's code, as one Python file
+    needs_look: str  # why the points may not be what the student has earned; empty for a result that counts

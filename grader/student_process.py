@@ -32,7 +32,7 @@ def notebook_names() -> dict[str, Any]:
 
     mxnet.npx.set_np()
     nothing = dict.fromkeys(("display", "help"), lambda *_, **__: None)
-    return {"__name__": "__main__", "device": mxnet.cpu(), "get_ipython": Magics, **nothing}
+    return {"__name__": "__main__", "device": mxnet.current_context(), "get_ipython": Magics, **nothing}
 
 
 def interrupt(*_: object) -> None:

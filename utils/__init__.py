@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 # Parts count: a failed import leaves some of them behind.
 MXNET_CAME_FIRST = any(name.partition(".")[0] == "mxnet" for name in sys.modules)
@@ -9,8 +10,30 @@ MXNET_CAME_FIRST = any(name.partition(".")[0] == "mxnet" for name in sys.modules
 # Set COURSE_QUICK before the setup cell to see a whole chapter run in a short time: it learns too little to judge.
 QUICK = os.environ.get("COURSE_QUICK", "").lower() not in ("", "0", "false")
 
-# Those that this process may use, which a container or `taskset` can make fewer than the machine has.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def usable_cores(proc: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """The cores that this process may use, which `taskset` or a container's quota can make fewer than the machine has.
+
+    The quota stands in `cpu.max` of the process's control group or of one above it, in older systems in two files.
+    """
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        path = Path(proc.read_text().strip().splitlines()[-1].rpartition(":")[2].lstrip("/"))
+    except (OSError, IndexError):
+        return int(cores)
+    quotas = [groups / folder / "cpu.max" for folder in (path, *path.parents)]
+    for quota in [*quotas, groups / "cpu" / "cpu.cfs_quota_us"]:
+        try:
+            numbers = quota.read_text().split()
+            if quota.name == "cpu.cfs_quota_us":
+                numbers += (quota.parent / "cpu.cfs_period_us").read_text().split()
+            cores = min(cores, int(numbers[0]) / int(numbers[1])) if int(numbers[0]) > 0 else cores
+        except (OSError, ValueError, IndexError):  # there is no such file, or it says "max"
+            continue
+    return max(1, round(cores))
+
+
+CORES = usable_cores()
 MOST_THREADS = 1000
 
 

@@ -363,12 +363,12 @@ def test_sandbox_shows_of_the_course_what_students_need_and_no_more():
     look = f"import os; print(*os.listdir({str(ROOT)!r}), *os.listdir({str(ROOT / 'grader')!r}))"
     command = sandbox.command(0, look)
     shown = subprocess.run(command, env=sandbox.ENVIRONMENT, capture_output=True, text=True, check=True).stdout.split()
-    students = {"__init__.py", "student_process.py", "fingerprint.py", "trained_network.py"}
+    students = {"__init__.py", "confine.py", "student_process.py", "fingerprint.py", "trained_network.py"}
     assert set(shown) - {".venv"} == {"utils", "grader", *students}
 
 
 def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_path):
-    for program in ("choom", "prlimit", "setpriv"):
+    for program in ("choom", "prlimit", "setpriv", "taskset"):
         (tmp_path / program).symlink_to("/usr/bin/true")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
     environment = {**os.environ, "PATH": str(tmp_path)}

@@ -6,7 +6,7 @@ import json
 import nbformat
 import pytest
 
-from grader import grade, report, sandbox
+from grader import grade, report, sandbox, students
 from grader.__main__ import main
 from grader.schema import KEY_VERSION, Key, Outcome
 
@@ -83,7 +83,7 @@ def run(folder, *more):
 
 
 def table(path):
-    return list(csv.reader(path.open(newline="")))
+    return list(csv.reader(path.open(newline="", encoding="utf-8-sig")))
 
 
 def fill_in(path, points):
@@ -177,7 +177,7 @@ def test_points_in_the_rubric_are_merged_and_survive_another_run(handed_in):
 def test_rubric_saved_by_a_spreadsheet_is_read(handed_in):
     out = run(handed_in)
     fill_in(out / "rubric.csv", lambda row: "1")
-    text = (out / "rubric.csv").read_text().replace(",", ";")
+    text = (out / "rubric.csv").read_text(encoding="utf-8-sig").replace(",", ";")
     (out / "rubric.csv").write_text(text, encoding="utf-8-sig")
     run(handed_in)
     assert table(out / "grades.csv")[1] == ["ada", "4", "2", "6"]
@@ -224,8 +224,80 @@ def test_sandbox_is_sent_no_expected_answer(handed_in, monkeypatch):
 def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in):
     (handed_in / "bob.ipynb").write_text(notebook("1 / 0"))
     out = run(handed_in)
-    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "0", "0"]
+    assert [row[1] for row in table(out / "grades.csv")[1:]] == ["4", "", "0"]
     assert "ZeroDivisionError" in (out / "feedback" / "bob.html").read_text()
+
+
+def run_steps_in_turn(monkeypatch, *outcomes):
+    """Replace the sandbox by one that gives back these outcomes of a probe, one after the other, or raises them."""
+    left = list(outcomes)
+
+    def run_steps(*_):
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return [Outcome(), outcome]
+
+    monkeypatch.setattr(sandbox, "run_steps", run_steps)
+    return left
+
+
+RIGHT = Outcome([[20], [40]])
+
+
+@pytest.mark.parametrize("failure", [Outcome(failure=sandbox.TOO_LONG), Outcome(failure=sandbox.ENDED)])
+def test_what_ended_by_time_or_a_signal_is_graded_once_more_before_it_counts(failure, handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    left = run_steps_in_turn(monkeypatch, failure, RIGHT)
+    out = run(handed_in)
+    assert not left and table(out / "grades.csv")[1][1] == "4"
+    assert "Graded once more, alone, since the machine may have been too busy: ada." in capsys.readouterr().out
+    run(handed_in)  # what counts is stored
+
+
+def test_failure_that_is_confirmed_is_the_students(handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    left = run_steps_in_turn(monkeypatch, *[Outcome([[20]], failure=sandbox.TOO_LONG)] * 2)
+    for _ in range(2):
+        assert table(run(handed_in) / "grades.csv")[1][1] == "2"
+    assert not left and "Needs a look" not in capsys.readouterr().out
+
+
+def test_machines_failure_gives_no_points_stands_in_a_list_and_is_not_stored(handed_in, monkeypatch, capsys):
+    for name in ("bob", "eve"):
+        (handed_in / f"{name}.ipynb").unlink()
+    failure = sandbox.MachineError("The sandbox did not start within 60 seconds.")
+    run_steps_in_turn(monkeypatch, failure, failure, RIGHT)
+    assert table(run(handed_in) / "grades.csv")[1] == ["ada", "", "", ""]
+    printed = capsys.readouterr().out
+    assert "Needs a look" in printed and "  ada: MachineError: The sandbox did not start" in printed
+    assert table(run(handed_in) / "grades.csv")[1][1] == "4"
+
+
+def test_student_is_graded_anew_when_the_teacher_asks_or_the_grader_has_changed(handed_in, monkeypatch):
+    run(handed_in)
+    sent = record_steps(monkeypatch)
+    run(handed_in, "--again", "ada")
+    assert len(sent) == 1
+    with pytest.raises(SystemExit, match=r"There is no submission of zoe: name a student as grades\.csv does"):
+        run(handed_in, "--again", "zoe")
+    monkeypatch.setattr(grade, "version", lambda: b"another")
+    run(handed_in)
+    assert len(sent) == 3
+
+
+def test_as_many_are_graded_at_a_time_as_the_teacher_says(handed_in, monkeypatch):
+    slots = []
+    monkeypatch.setattr(sandbox, "run_steps", lambda steps, slot, safe: slots.append(slot) or [Outcome(), RIGHT])
+    run(handed_in, "--jobs", "1")
+    assert slots == [0, 0]
+
+
+def test_without_a_sandbox_no_more_than_one_submission_is_graded(handed_in):
+    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades one submission"):
+        run(handed_in, "--unsafe-no-sandbox")
 
 
 CANVAS = "Student,ID,Section,05_test (77)\nPoints Possible,,,7\nAda L.,4711,A,\nBob,4712,A,\nZoe,4713,A,\n"
@@ -256,22 +328,104 @@ def test_roster_of_canvas_and_moodle_is_filled_with_points(roster, names, filled
     assert [row[:2] for row in table(out / "lms.csv")] == [row[:2] for row in before]
 
 
-def test_submissions_are_told_apart_by_the_folder_where_all_files_have_one_name(tmp_path):
+def test_folder_under_the_given_path_names_the_student_whatever_the_files_are_called(tmp_path):
     for student in ("ada", "bob"):
-        (tmp_path / student / "05_test" / ".ipynb_checkpoints").mkdir(parents=True)
-        (tmp_path / student / "05_test" / "05_test.ipynb").touch()
-        (tmp_path / student / "05_test" / ".ipynb_checkpoints" / "05_test.ipynb").touch()
-    assert list(grade.find([tmp_path], "05_test")) == ["ada", "bob"]
-    assert list(grade.find([tmp_path / "ada"], "05_test")) == ["ada"]
+        for folder in ("05_test", "05_test/.ipynb_checkpoints", "__MACOSX"):
+            (tmp_path / student / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / student / folder / "05_test.ipynb").touch()
+    (tmp_path / "eve").mkdir()
+    (tmp_path / "eve" / "ada.ipynb").touch()
+    found = students.find([tmp_path], "05_test")
+    assert {student: path.parent.name for student, path in found.items()} == {
+        "ada": "05_test",
+        "bob": "05_test",
+        "eve": "eve",
+    }
+    assert list(students.find([tmp_path / "ada"], "05_test")) == ["ada"]
+    assert list(students.find([tmp_path / "ada" / "05_test" / "05_test.ipynb"], "05_test")) == ["05_test"]
 
 
-def test_submissions_that_nothing_tells_apart_are_refused(tmp_path):
-    (tmp_path / "x.ipynb").touch()
+def test_notebook_that_answers_the_questions_counts_and_the_other_is_named(tmp_path, capsys):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "answers.ipynb").write_text(notebook())
+    (tmp_path / "ada" / "notes.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook()))
+    assert students.find([tmp_path], "05_test", ["double", "why"]) == {"ada": tmp_path / "ada" / "answers.ipynb"}
+    printed = capsys.readouterr().out
+    assert "ada: " in printed and "answers.ipynb counts, and not" in printed and "notes.ipynb." in printed
+
+
+def test_last_of_several_submissions_in_canvas_counts(tmp_path):
+    for name in (
+        "lada_4711_98_05_test",
+        "lada_LATE_4711_99_05_test-1",
+        "lada_4711_97_05_test-2",
+        "bob_4712_96_05_test",
+    ):
+        (tmp_path / f"{name}.ipynb").write_text(notebook())
+    found = students.find([tmp_path], "05_test", ["double", "why"])
+    assert {student: path.stem for student, path in found.items()} == {
+        "bob_4712": "bob_4712_96_05_test",
+        "lada_4711": "lada_LATE_4711_99_05_test-1",
+    }
+
+
+def test_file_that_is_no_notebook_is_named_with_its_student_while_all_others_are_graded(handed_in, capsys):
+    (handed_in / "zoe").mkdir()
+    (handed_in / "zoe" / "answers.pdf").write_bytes(b"%PDF")
+    (handed_in / "kim.zip").write_bytes(b"PK")
+    out = run(handed_in)
+    assert [row[0] for row in table(out / "grades.csv")[1:]] == ["ada", "bob", "eve", "kim", "zoe"]
+    printed = capsys.readouterr().out
+    assert "answers.pdf. This is not a Jupyter notebook." in printed and "kim has handed in" in printed
+
+
+def test_names_of_one_form_of_unicode_are_one_student(tmp_path):
+    for name in ("Zo\u00e9", "Zoe\u0301"):
+        (tmp_path / f"{name}.ipynb").write_text(notebook())
+    assert list(students.find([tmp_path], "05_test", ["double"])) == ["Zo\u00e9"]
+
+
+def test_no_submissions_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="Neither file names nor folder names"):
-        grade.find([tmp_path / "x.ipynb", tmp_path / "x.ipynb"], "05_test")
     with pytest.raises(SystemExit, match="There are no submissions"):
-        grade.find([tmp_path / "empty"], "05_test")
+        students.find([tmp_path / "empty"], "05_test")
+
+
+def test_number_tells_namesakes_apart_and_a_name_that_two_have_fills_no_row(handed_in, capsys):
+    for path in handed_in.iterdir():
+        path.unlink()
+    for folder, answer in (("Ada L._4712_x", "20, 40"), ("Ada L._nobody_x", "20, 50")):
+        (handed_in / folder).mkdir()
+        (handed_in / folder / "05_test.ipynb").write_text(notebook(answer, ""))
+    rows = "Identifier,Full name,Grade\nParticipant 4711,Ada L.,\nParticipant 4712,Ada L.,\nParticipant 4713,Zoe,,x\n"
+    (handed_in.parent / "roster.csv").write_text(rows)
+    out = run(handed_in, "--roster", handed_in.parent / "roster.csv")
+    assert [row[-1] for row in table(out / "lms.csv")[1:]] == ["", "4", ""]
+    printed = capsys.readouterr().out
+    assert "has 2 rows that may be Ada L._nobody_x's, and none was filled in" in printed
+    assert "row 4 has more cells than there are columns" in printed
+    assert "Nothing was handed in by these" in printed and "Participant 4713 Zoe." in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  =1+1", "  '=1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a; @x", "a; '@x"),
+        ("'=1", "'=1"),
+        ("1-1", "1-1"),
+    ],
+)
+def test_formula_is_defused_behind_blanks_and_semicolons_once(text, cell):
+    assert report.inert(text) == report.inert(report.inert(text)) == cell
+
+
+def test_tables_begin_with_the_mark_by_which_excel_knows_utf_8(handed_in):
+    out = run(handed_in)
+    for path in out.glob("*.csv"):
+        assert path.read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 SPOILED = {
@@ -280,11 +434,11 @@ SPOILED = {
     "deep JSON": (lambda path: path.write_text("[" * 10**5), "This is not a Jupyter notebook."),
     "no Unicode": (lambda path: path.write_bytes(b"\xff" + path.read_bytes()), "This is not a Jupyter notebook."),
     "huge": (
-        lambda path: path.write_bytes(b" " * (grade.NOTEBOOK_BYTES + 1)),
+        lambda path: path.write_bytes(b" " * (students.NOTEBOOK_BYTES + 1)),
         "This is not a plain file of at most 10 MB.",
     ),
     "a link": (
-        lambda path: (path.rename(path.with_suffix(".x")), path.symlink_to(path.with_suffix(".x"))),
+        lambda path: (path.rename(path.parents[1] / "x"), path.symlink_to(path.parents[1] / "x")),
         "This is not a plain file",
     ),
 }
@@ -303,9 +457,10 @@ def test_linked_folder_is_no_submission(handed_in, tmp_path):
     (tmp_path / "away").mkdir()
     (handed_in / "ada.ipynb").rename(tmp_path / "away" / "ada.ipynb")
     (handed_in / "link").symlink_to(tmp_path / "away")
-    with pytest.raises(grade.SubmissionError, match="not a plain file"):
-        grade.read(handed_in / "link" / "ada.ipynb")
-    assert "ada" not in grade.find([handed_in], "05_test")
+    with pytest.raises(students.SubmissionError, match="not a plain file"):
+        students.read(handed_in / "link" / "ada.ipynb")
+    assert students.find([handed_in], "05_test").get("ada") is None
+    assert table(run(handed_in) / "grades.csv")[-1][1] == "0"
 
 
 @pytest.mark.parametrize("name", ["..", "=1+1", "<b>x", "a b;c", "\udcff", "x" * 240])
@@ -324,14 +479,14 @@ def test_strange_file_names_and_texts_do_no_harm(name, handed_in):
 
 def test_grading_without_a_sandbox_is_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SystemExit, match="Grading needs a sandbox: install what has choom and prlimit and bwrap"):
+    with pytest.raises(SystemExit, match="install what has choom and prlimit and taskset and bwrap"):
         sandbox.check()
 
 
 def test_sandbox_that_does_not_start_is_refused_and_the_risk_of_none_is_named(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: name)
     monkeypatch.setattr(sandbox, "bubblewrap", lambda: ["false"])
-    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades without, and lets what students wrote"):
+    with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades one submission without namespaces"):
         sandbox.check()
 
 

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tools.notebooks import from_source
 from tools.setup_cell import SETUP_MARK, repository_address, setup_cell
 from tools.status import chapter_times
-from utils import CORES, hosting, install, runtime
+from utils import CORES, hosting, install, runtime, usable_cores
 from utils.install import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -413,6 +413,27 @@ def test_something_else_with_the_name_of_the_course_is_told_and_left_alone(noteb
 def test_folder_utils_of_the_readers_own_beside_the_notebooks_is_not_taken_for_the_course(notebook_folder):
     (notebook_folder.parent / "utils").mkdir()
     assert run_setup_cell(notebook_folder) == "course 06"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 4),
+        ({"cpu.max": "max 100000"}, 4),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "max 100000", "a/b/cpu.max": "50000 100000"}, 1),
+        ({"a/cpu.max": "150000 50000", "a/b/cpu.max": "max 100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+    ],
+)
+def test_cores_are_those_that_a_quota_leaves(files, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    (tmp_path / "cgroup").write_text("1:name=systemd:/\n0::/a/b\n")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usable_cores(tmp_path / "cgroup", tmp_path) == cores
 
 
 def test_device_is_chosen_in_one_place():
