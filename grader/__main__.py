@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from grader.grade import explain as explain_submission
 from grader.grade import grade_class
 from utils import CORES
 
@@ -26,6 +27,10 @@ def main(words: list[str] | None = None) -> None:
     grade.add_argument("--again", metavar="STUDENT", nargs="+", default=[], help="grade these anew")
     grade.add_argument("--unsafe-no-sandbox", action="store_true", help="let a student's code use network and files")
 
+    explain = commands.add_parser("explain", help="grade one submission and show what each probe asked and got")
+    explain.add_argument("key", type=Path, help="key.json, as `build` wrote it")
+    explain.add_argument("submission", type=Path, help="a notebook")
+
     arguments = parser.parse_args(words)
     try:
         if arguments.command == "build":
@@ -33,6 +38,8 @@ def main(words: list[str] | None = None) -> None:
             from grader.build import build as build_assignment
 
             build_assignment(arguments.name, arguments.masters)
+        elif arguments.command == "explain":
+            explain_submission(arguments.key, arguments.submission)
         else:
             safe, jobs = not arguments.unsafe_no_sandbox, max(1, arguments.jobs)
             grade_class(

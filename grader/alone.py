@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ def check_alone(
 def this_notebook() -> tuple[dict[str, Any], str]:
     """The notebook that calls, and in words where it was read: from Colab, from its file, or from what was run."""
     with contextlib.suppress(ImportError):
-        from google.colab import _message
-
-        return _message.blocking_request("get_ipynb", timeout_sec=60)["ipynb"], "the notebook as Colab shows it"
+        colab = import_module("google.colab._message")
+        return colab.blocking_request("get_ipynb", timeout_sec=60)["ipynb"], "the notebook as Colab shows it"
     shell = get_ipython()
     path = Path(shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME", ""))
     if path.is_file():

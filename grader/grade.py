@@ -11,6 +11,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 
 from tqdm import tqdm
 
@@ -36,22 +37,16 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
 
     `slot` and `safe` are those of `sandbox.command`. Raises `SubmissionError` if the bytes are not a notebook.
     """
-    names = [cell["name"] for cell in key["cells"]] + [text["name"] for text in key["texts"]]
-    cells = submission.read_cells(content, names)
-    steps, places = steps_of(cells, key)
-    num_cells = len(steps)
-    for question in key["questions"]:
-        # What is expected stays here.
-        steps.append({"probe": question["probe"], "inputs": question["inputs"], "seconds": question["seconds"]})
-    outcomes = sandbox.run_steps(steps, slot, safe)
+    cells = submission.read_cells(content, names_of(key))
+    of_cells, of_questions = outcomes_of(cells, key, slot, safe)
     verdicts, notes = {}, {}
-    for question, outcome in zip(key["questions"], outcomes[num_cells:], strict=True):
+    for question, outcome in zip(key["questions"], of_questions, strict=True):
         name = question["name"]
         notes[name] = submission.note_on(cells, name)
-        cell_remark = remark_on_cell(outcomes[places[name]]) if name in places else ""
+        cell_remark = remark_on_cell(of_cells.get(name, Outcome()))
         if any(outcome.answers):
             verdicts[name] = verdict(question, outcome)
-        elif name not in places:
+        elif name not in of_cells:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
         else:
             # What went wrong first says most.
@@ -59,9 +54,52 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     texts = {text["name"]: submission.text_of(cells, text["name"]) for text in key["texts"]}
     for name, text in texts.items():
         notes[name] = "" if text else submission.note_on(cells, name)
-    is_unsure = any(outcome.failure in sandbox.UNSURE or outcome.error == "TimeoutError" for outcome in outcomes)
+    is_unsure = any(outcome.failure in sandbox.UNSURE for outcome in [*of_cells.values(), *of_questions])
     needs_look = "A part of it ran for too long, or its process ended." if is_unsure else ""
     return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key), "needs_look": needs_look}
+
+
+def names_of(key: Key) -> list[str]:
+    """The names by which the cells of a notebook are told apart."""
+    return [part["name"] for part in [*key["cells"], *key["texts"]]]
+
+
+def outcomes_of(cells: list[NotebookCell], key: Key, slot: int, safe: bool) -> tuple[dict[str, Outcome], list[Outcome]]:
+    """What came back of the cells of the answers, by their names, where there are any, and of all probes."""
+    steps, places = steps_of(cells, key)
+    num_cells = len(steps)
+    for question in key["questions"]:
+        # What is expected stays here.
+        steps.append({"probe": question["probe"], "inputs": question["inputs"], "seconds": question["seconds"]})
+    outcomes = sandbox.run_steps(steps, slot, safe)
+    return {name: outcomes[place] for name, place in places.items()}, outcomes[num_cells:]
+
+
+def explain(key_path: Path, path: Path) -> None:
+    """Print what each probe asks of a submission, what is right and what came back: for the teacher's eyes alone.
+
+    Raises `SystemExit` if the key, the submission or the sandbox is not what it has to be.
+    """
+    key: Key = json.loads(read_key(key_path))
+    sandbox.check()
+    try:
+        cells = submission.read_cells(students.read(path), names_of(key))
+    except SubmissionError as error:
+        sys.exit(f"{path}: {error}")
+    of_cells, of_questions = outcomes_of(cells, key, 0, safe=True)
+    for question, outcome in zip(key["questions"], of_questions, strict=True):
+        name = question["name"]
+        print(f"\n{name}: {verdict(question, outcome)['points']:g} of {question['points']} points")
+        for remark in (submission.note_on(cells, name), remark_on_cell(of_cells.get(name, Outcome())), outcome.failure):
+            if remark:
+                print(f"  {remark}")
+        for number, (arguments, right_answer) in enumerate(zip(question["inputs"], question["expected"], strict=True)):
+            answer = outcome.answers[number] if number < len(outcome.answers) else []
+            mark = "right" if answer and is_same(answer[0], right_answer) else "WRONG"
+            edge = f" ({question['edges'][number]})" if number < len(question["edges"]) else ""
+            came = shorten(str(answer[0]), 100) if answer else "nothing"
+            asked = shorten(str(arguments)[1:-1], 100)
+            print(f"  {mark}{edge}: {asked} -> {came}, expected {shorten(str(right_answer), 100)}")
 
 
 def steps_of(cells: list[NotebookCell], key: Key) -> tuple[list[Step], dict[str, int]]:
@@ -321,8 +359,7 @@ def grade_class(
     """
     key_text = read_key(key_path)
     key: Key = json.loads(key_text)
-    names = [part["name"] for part in [*key["questions"], *key["texts"]]]
-    submissions = students.find(paths, key["assignment"], names)
+    submissions = students.find(paths, key["assignment"], names_of(key))
     if unknown := set(again) - set(submissions):
         sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
     if not safe and len(submissions) > 1:

@@ -8,6 +8,7 @@ import re
 import statistics
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -19,6 +20,19 @@ from tools.files import write_whole
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 FORMULA = re.compile(r"(^\s*|;\s*)([=+\-@])")
+BY_HAND = ("student", "question", "points", "comment")
+# Discrimination is the correlation of a question's points with those for all other questions of the assignment.
+STATISTICS = (
+    "question",
+    "most points",
+    "students",
+    "mean",
+    "share with full points",
+    "share with a part",
+    "share with none",
+    "discrimination",
+    "most frequent remark",
+)
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
 # The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart.
 IDENTITY = {"id", "sis user id", "sis login id", "identifier", "id number", "username", "email address", "full name"}
@@ -45,6 +59,7 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
             if result["needs_look"]:
                 verdict = {"points": None, "remark": "This could not be read yet."}
             result["verdicts"][text["name"]] = verdict
+    change_by_hand(folder / "by_hand.csv", {question["name"]: question["points"] for question in questions}, results)
     totals = {student: total(result) for student, result in results.items()}
     table = [["student", *(question["name"] for question in questions), "points"]]
     for student, result in results.items():
@@ -55,6 +70,7 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
         write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
         write_text(folder / "code" / f"{student}.py", result["code"])
     write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
+    write_csv(folder / "questions.csv", [list(STATISTICS), *(row_of(question, results) for question in questions)])
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
         print("Needs a look, since the machine failed and not the student; grade them anew with --again:")
@@ -64,6 +80,51 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)
+
+
+def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result]) -> None:
+    """Give the points of a teacher's table the place of the grader's, with what the teacher says about it.
+
+    The table is made, empty, where there is none. Raises `SystemExit` if a row names no student or no question of
+    those graded, or has points that the question does not have.
+    """
+    if not path.exists():
+        write_csv(path, [list(BY_HAND)])
+    for row in read_csv(path):
+        if not set(BY_HAND) <= set(row):
+            sys.exit(f"{path} must have the columns {', '.join(BY_HAND)}: put them back, or move the file away.")
+        student, question = row["student"], row["question"]
+        if student not in results or question not in most:
+            sys.exit(f"{path}: there is no {question!r} of {student!r}: write both as grades.csv does.")
+        if not is_points(row["points"], str(most[question])):
+            sys.exit(f"{path}: {row['points']!r} for {student} is no number from 0 to {most[question]}.")
+        verdict = results[student]["verdicts"][question]
+        before = "" if verdict["points"] is None else f", {verdict['points']:g} points"
+        remark = f"Given by hand. {row['comment']}\nThe grader said{before}: {verdict['remark']}"
+        results[student]["verdicts"][question] = {"points": as_whole(number(row["points"])), "remark": remark}
+
+
+def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
+    """The statistics of a question: `STATISTICS` says which. What cannot be computed is empty."""
+    name, most = question["name"], question["points"]
+    points: list[float] = []
+    rest: list[float] = []  # what the same students have for all other questions
+    for result in results.values():
+        earned, in_all = result["verdicts"][name]["points"], total(result)
+        if earned is not None and in_all is not None:
+            points.append(earned)
+            rest.append(in_all - earned)
+    if not points:
+        return [name, str(most), "0", "", "", "", "", "", ""]
+    full, none = points.count(most) / len(points), points.count(0) / len(points)
+    discrimination = ""
+    with suppress(statistics.StatisticsError):  # of less than two students, or of points that are all the same
+        discrimination = f"{statistics.correlation(points, rest):.2f}"
+    remarks = Counter(result["verdicts"][name]["remark"] for result in results.values() if name in result["verdicts"])
+    shares = [f"{share:.2f}" for share in (full, 1 - full - none, none)]
+    frequent = inert(remarks.most_common(1)[0][0])
+    mean = f"{statistics.mean(points):.2f}"
+    return [name, str(most), str(len(points)), mean, *shares, discrimination, frequent]
 
 
 def as_cell(points: float | None) -> str:
@@ -207,6 +268,10 @@ def summary(
         verdicts = [result["verdicts"][question["name"]] for result in results.values()]
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)
         parts.append(f"<section><h2>{question['name']}</h2>{plot(counts, question['points'])}")
+        figures: list[str] = []
+        for figure_name, figure in zip(STATISTICS[2:-1], row_of(question, results)[2:-1], strict=True):
+            figures.append(f"{figure_name}: {figure or 'unknown'}")
+        parts.append(f"<p>{'; '.join(figures)}.</p>")
         remarks = Counter(verdict["remark"] for verdict in verdicts).most_common(5)
         rows = "".join(f"<tr><td>{count}</td><td>{html.escape(remark)}</td></tr>" for remark, count in remarks)
         parts.append(f"<table><tr><th>students</th><th>remark</th></tr>{rows}</table></section>")

@@ -53,7 +53,7 @@ def handed_in(tmp_path, monkeypatch):
     for name, content in {"ada": notebook(), "bob": notebook("20, 50"), "eve": "no JSON"}.items():
         (tmp_path / "handed_in" / f"{name}.ipynb").write_text(content)
     (tmp_path / "key.json").write_text(json.dumps(KEY))
-    monkeypatch.setattr(sandbox, "check", lambda safe: None)
+    monkeypatch.setattr(sandbox, "check", lambda safe=True: None)
     monkeypatch.setattr(sandbox, "run_steps", lambda steps, *_: [Outcome(), answered(eval(steps[0]["source"]))])
     return tmp_path / "handed_in"
 
@@ -298,6 +298,52 @@ def test_as_many_are_graded_at_a_time_as_the_teacher_says(handed_in, monkeypatch
 def test_without_a_sandbox_no_more_than_one_submission_is_graded(handed_in):
     with pytest.raises(SystemExit, match="--unsafe-no-sandbox grades one submission"):
         run(handed_in, "--unsafe-no-sandbox")
+
+
+def test_statistics_of_questions_stand_in_a_table_and_on_the_class_page(handed_in):
+    (handed_in / "kim.ipynb").write_text(notebook("1, 2"))
+    run(handed_in)
+    fill_in(handed_in.parent / "out" / "rubric.csv", lambda row: "1" if row["student"] in ("ada", "bob") else "0")
+    out = run(handed_in)
+    double, why = report.read_csv(out / "questions.csv")
+    assert (double["mean"], double["students"]) == ("1.50", "4")
+    shares = [double[f"share with {part}"] for part in ("full points", "a part", "none")]
+    assert shares == ["0.25", "0.25", "0.50"] and 0.5 < float(double["discrimination"]) < 1
+    assert why["share with none"] == "0.50"
+    assert f"discrimination: {double['discrimination']}" in (out / "summary.html").read_text()
+
+
+def test_points_by_hand_replace_the_graders_and_survive_another_run(handed_in):
+    out = run(handed_in)
+    report.write_csv(out / "by_hand.csv", [report.BY_HAND, ("bob", "double", "3,5", "A typing mistake.")])
+    for _ in range(2):
+        assert table(run(handed_in) / "grades.csv")[2][1] == "3.5"
+    page = (out / "feedback" / "bob.html").read_text()
+    assert (
+        "Given by hand. A typing mistake." in page and "The grader said, 2 points: 1 of 2 answers were right." in page
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (("zoe", "double", "1", ""), "there is no 'double' of 'zoe'"),
+        (("bob", "triple", "1", ""), "there is no 'triple' of 'bob'"),
+        (("bob", "double", "5", ""), "'5' for bob is no number from 0 to 4"),
+    ],
+)
+def test_points_by_hand_that_cannot_be_are_refused(row, sentence, handed_in):
+    out = run(handed_in)
+    report.write_csv(out / "by_hand.csv", [report.BY_HAND, row])
+    with pytest.raises(SystemExit, match=sentence):
+        run(handed_in)
+
+
+def test_teacher_sees_what_each_probe_asked_and_got(handed_in, capsys):
+    main(["explain", str(handed_in.parent / "key.json"), str(handed_in / "bob.ipynb")])
+    printed = capsys.readouterr().out
+    assert "double: 2 of 4 points" in printed
+    assert "right (the smallest): 1 -> 20, expected 20" in printed and "WRONG: 2 -> 50, expected 40" in printed
 
 
 CANVAS = "Student,ID,Section,05_test (77)\nPoints Possible,,,7\nAda L.,4711,A,\nBob,4712,A,\nZoe,4713,A,\n"
