@@ -171,9 +171,9 @@ def is_training_step() -> bool:
 
 
 def kept_by(block: gluon.Block) -> tuple:
-    if block.kept is None:
+    kept, block.kept = getattr(block, "kept", None), None
+    if kept is None:
         raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")
-    kept, block.kept = block.kept, None
     return kept
 
 
@@ -184,8 +184,6 @@ class MemoryEfficientDenseBlock(DenseBlock):
     must be followed by one `backward`, which `utils.backward` calls.
     `backward` raises `RuntimeError` if no recorded forward pass came before.
     """
-
-    kept: tuple[np.ndarray, np.ndarray, list[Layer]] | None = None
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         if not is_training_step():
@@ -214,8 +212,6 @@ class MemoryEfficientDenseBlock(DenseBlock):
 
 class MemoryEfficientTransition(nn.HybridSequential):
     """A transition that keeps what its convolution writes (chapter 10); takes the arguments of `transition_block`."""
-
-    kept: tuple[np.ndarray, np.ndarray, Unit] | None = None
 
     def __init__(self, *arguments, **options):
         super().__init__(prefix="transition_")
