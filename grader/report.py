@@ -116,12 +116,12 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
             rest.append(in_all - earned)
     if not points:
         return [name, str(most), "0", "", "", "", "", "", ""]
-    full, none = points.count(most) / len(points), points.count(0) / len(points)
+    full, none = points.count(most), points.count(0)
     discrimination = ""
     with suppress(statistics.StatisticsError):  # of less than two students, or of points that are all the same
         discrimination = f"{statistics.correlation(points, rest):.2f}"
     remarks = Counter(result["verdicts"][name]["remark"] for result in results.values() if name in result["verdicts"])
-    shares = [f"{share:.2f}" for share in (full, 1 - full - none, none)]
+    shares = [f"{number / len(points):.2f}" for number in (full, len(points) - full - none, none)]
     frequent = inert(remarks.most_common(1)[0][0])
     mean = f"{statistics.mean(points):.2f}"
     return [name, str(most), str(len(points)), mean, *shares, discrimination, frequent]
