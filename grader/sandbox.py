@@ -71,7 +71,7 @@ def bubblewrap() -> list[str]:
         for folder in reversed(path.parents[:-1]):
             words += ["--perms", "0755", "--dir", str(folder)]
         words += ["--ro-bind", str(path), str(path)]
-    # Whoever starts bubblewrap without being root owns these, and could fill them.
+    # Without root, the user that starts bubblewrap owns these, and could fill them.
     words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     if os.geteuid() == 0:
         # The limit on processes does not bind whom a user namespace makes of root.
