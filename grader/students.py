@@ -60,7 +60,7 @@ def files_in(path: Path, assignment: str) -> list[tuple[str, Path]]:
             continue
         files = [file for file in sorted(entry.rglob("*")) if is_handed_in(file)]
         notebooks = [file for file in files if file.suffix == ".ipynb"]
-        # Of whoever has handed in something else alone, that is read, so that the feedback can say what it is.
+        # A student without a notebook has another file read, so that the feedback can say what it is.
         found += [(student_of(entry.name), file) for file in notebooks or files[:1]]
     if {student for student, _ in found} == {assignment}:  # one student's folder
         return [(path.resolve().name, file) for _, file in found]
