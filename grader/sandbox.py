@@ -24,7 +24,7 @@ import psutil
 from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
-STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS = 60, 10, 240, 0.5
+STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS, ENDING_SECONDS = 60, 10, 240, 0.5, 5
 OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 64
 FIRST_USER, NUM_USERS = 2**30, 2**30  # no system gives these numbers to anybody
 # All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
@@ -224,7 +224,7 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     except BrokenPipeError:
         remark = ENDED
     finally:
-        end_all(process, None if safe else user)
+        end_all(process, safe, user)
         process.stdin.close()
         process.stdout.close()
     return Attempt(protocol.outcomes, stuck=None if protocol.is_over() else protocol.current, remark=remark)
@@ -253,14 +253,19 @@ def memory_of(pid: int) -> int:
     return total
 
 
-def end_all(process: subprocess.Popen, user: int | None) -> None:
-    """End a sandbox with all that runs in it, its own process 1 first; of a `user` without one, all that he runs."""
+def end_all(process: subprocess.Popen, safe: bool, user: int) -> None:
+    """End a sandbox with all that runs in it; of a `user` without one, all that he runs."""
     for child in processes_below(process.pid):
         with suppress(psutil.NoSuchProcess):
             child.kill()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if user is not None and os.geteuid() == 0:
+    if safe:
+        # Bubblewrap ends when its process 1 has, and that one when all others in the sandbox have.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_SECONDS)
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if not safe and os.geteuid() == 0:
         subprocess.run([*other_user(user), "kill", "-KILL", "-1"], stderr=subprocess.DEVNULL)
 
 
