@@ -25,6 +25,8 @@ class Layer(NamedTuple):
     `multiply_adds` are those of convolutions and linear layers, for the whole batch.
     `activation_bytes` are what the layer makes and the backward pass needs again. BatchNorm's means
     and variances of the batch are left out: as many numbers as it has running statistics.
+    `bytes_moved` are those of a forward pass in which the layer reads its input and its parameters once and
+    writes its output once, with nothing left in a cache by the layer before (chapter 11).
     """
 
     stage: str
@@ -34,6 +36,7 @@ class Layer(NamedTuple):
     running_statistics: int
     multiply_adds: int
     activation_bytes: int
+    bytes_moved: int
 
 
 def layers(spec: Spec, side: int, channels: int = 3, num_classes: int = 1000, batch: int = 1) -> list[Layer]:
@@ -62,6 +65,7 @@ def layers(spec: Spec, side: int, channels: int = 3, num_classes: int = 1000, ba
 class Walk:
     """Goes through a network from input to output, and knows the shape that the next layer reads.
 
+    `size` is how many numbers the layer before has written.
     `num_kept` is how many numbers the backward pass keeps for each number of a layer's output. A convolution,
     BatchNorm and pooling need what they read, ReLU needs what it wrote, which it writes over what
     it read. Concatenation needs nothing, but makes a new copy of all channels for the next BatchNorm.
@@ -69,6 +73,7 @@ class Walk:
 
     def __init__(self, spec: Spec, batch: int, channels: int, side: int):
         self.spec, self.batch, self.channels, self.side = spec, batch, channels, side
+        self.size = batch * channels * side**2
         self.stage, self.prefix = "", ""
         self.layers: list[Layer] = []
 
@@ -116,15 +121,17 @@ class Walk:
         self.side = 1
         self.row("GlobalAvgPool2D", num_kept=1)
         weights = self.channels * num_classes
+        parameters = weights + num_classes
         self.layers.append(
             Layer(
                 stage=self.stage,
                 layer="Dense",
                 output_shape=(self.batch, num_classes),
-                parameters=weights + num_classes,
+                parameters=parameters,
                 running_statistics=0,
                 multiply_adds=weights * self.batch,
                 activation_bytes=0,
+                bytes_moved=BYTES_PER_NUMBER * (self.size + parameters + self.batch * num_classes),
             )
         )
 
@@ -145,6 +152,11 @@ class Walk:
         self, name: str, num_kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
     ) -> None:
         shape = (self.batch, self.channels, self.side, self.side)
+        size = prod(shape)
+        # A concatenation reads not only the new channels but all that it writes.
+        num_read = size if name == "concatenation" else self.size
+        num_moved = num_read + parameters + running_statistics + size
+        self.size = size
         self.layers.append(
             Layer(
                 stage=self.stage,
@@ -153,7 +165,8 @@ class Walk:
                 parameters=parameters,
                 running_statistics=running_statistics,
                 multiply_adds=multiply_adds,
-                activation_bytes=BYTES_PER_NUMBER * num_kept * prod(shape),
+                activation_bytes=BYTES_PER_NUMBER * num_kept * size,
+                bytes_moved=BYTES_PER_NUMBER * num_moved,
             )
         )
 
@@ -169,6 +182,7 @@ def total(layers: Iterable[Layer], stage: str = "all") -> Layer:
         running_statistics=sum(layer.running_statistics for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         activation_bytes=sum(layer.activation_bytes for layer in layers),
+        bytes_moved=sum(layer.bytes_moved for layer in layers),
     )
 
 

@@ -21,7 +21,7 @@ from mxnet.gluon import nn
 
 from utils import QUICK
 from utils.backward import backward
-from utils.cost import layers
+from utils.cost import BYTES_PER_NUMBER, layers
 from utils.densenet import DenseBlock, DenseNet, densenet_spec
 from utils.memory_efficient import MemoryEfficientDenseNet
 from utils.peak import peak_memory
@@ -57,7 +57,7 @@ def shape_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFrame:
     """Each single layer of a network, in the order in which it runs (chapter 08).
 
-    The columns are those of `cost.Layer`, but for the memory. Runs the network on zeros of
+    The columns are those of `cost.Layer`, but for the activations that are kept. Runs the network on zeros of
     `input_shape`, `(batch, channel, height, width)`; a concatenation in a `DenseBlock` is a layer, too.
     """
     rows: list[dict] = []
@@ -65,13 +65,17 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
 
     def watch_input(block: gluon.Block, stage: str, name: str) -> None:
         def record(block: gluon.Block, inputs: tuple[np.ndarray]) -> None:
-            rows.append(row(stage, name, inputs[0]))
+            joined = inputs[0]
+            rows.append(row(stage, name, joined, joined))
 
         handles.append(block.register_forward_pre_hook(record))
 
-    def watch_output(block: gluon.Block, stage: str, name: str, layer: gluon.Block | None = None) -> None:
+    def watch_output(block: gluon.Block, stage: str, name: str) -> None:
         def record(block: gluon.Block, inputs: tuple[np.ndarray], output: np.ndarray) -> None:
-            rows.append(row(stage, name, output, layer))
+            if isinstance(block, DenseBlock):
+                rows.append(row(stage, name, output, output))
+            else:
+                rows.append(row(stage, name, inputs[0], output, block))
 
         handles.append(block.register_forward_hook(record))
 
@@ -87,7 +91,7 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
             for child in block._children.values():
                 watch(child, stage, prefix)
         else:
-            watch_output(block, stage, prefix + layer_name(block), block)
+            watch_output(block, stage, prefix + layer_name(block))
 
     numbers: Counter[str] = Counter()
     stages = getattr(net, "net", net)
@@ -106,8 +110,8 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
     return pandas.DataFrame(rows)
 
 
-def row(stage: str, name: str, output: np.ndarray, layer: gluon.Block | None = None) -> dict:
-    """A row of `layer_table`; a concatenation, which is no Gluon layer, costs nothing."""
+def row(stage: str, name: str, X: np.ndarray, output: np.ndarray, layer: gluon.Block | None = None) -> dict:
+    """A row of `layer_table`; a concatenation, which is no Gluon layer, reads as much as it writes."""
     parameters = running_statistics = multiply_adds = 0
     if layer is not None:
         parameters = parameter_count(layer)
@@ -122,6 +126,7 @@ def row(stage: str, name: str, output: np.ndarray, layer: gluon.Block | None = N
         parameters=parameters,
         running_statistics=running_statistics,
         multiply_adds=multiply_adds,
+        bytes_moved=BYTES_PER_NUMBER * (X.size + parameters + running_statistics + output.size),
     )
 
 

@@ -177,7 +177,7 @@ def test_stages_add_up_to_the_total(name):
     middle = [f"{kind} {number}" for number in range(1, num_blocks + 1) for kind in ("block", "transition")]
     assert [stage.stage for stage in stages] == ["stem", *middle[:-1], "head"]
     assert cost.total(stages) == cost.total(rows)
-    for field in ("parameters", "running_statistics", "multiply_adds", "activation_bytes"):
+    for field in ("parameters", "running_statistics", "multiply_adds", "activation_bytes", "bytes_moved"):
         assert getattr(cost.total(rows), field) == sum(getattr(row, field) for row in rows)
 
 
@@ -268,14 +268,23 @@ def test_the_command_prints_each_layer_and_the_sums():
     by_layer, sums = (
         printed_rows(part) for part in run("-m", "utils.cost", "121", "--side", "224").stdout.split("\n\n")
     )
-    counts = ["output shape", "parameters", "running statistics", "multiply adds", "activation bytes"]
+    counts = ["output shape", "parameters", "running statistics", "multiply adds", "activation bytes", "bytes moved"]
     assert by_layer[0] == sums[0] == ["stage", "layer", *counts]
     # Stem, dense layers, transitions, head.
     assert len(by_layer) == 1 + 4 + 58 * 7 + 3 * 4 + 4
-    assert by_layer[1] == ["stem", "Conv2D 7x7", "(1, 64, 112, 112)", "9,408", "0", "118,013,952", "3,211,264"]
-    assert by_layer[5] == ["block 1", "1 BatchNorm", "(1, 64, 56, 56)", "128", "128", "0", "0"]
-    assert by_layer[11] == ["block 1", "1 concatenation", "(1, 96, 56, 56)", "0", "0", "0", "1,204,224"]
-    assert by_layer[-1] == ["head", "Dense", "(1, 1000)", "1,025,000", "0", "1,024,000", "0"]
+    assert by_layer[1] == [
+        "stem",
+        "Conv2D 7x7",
+        "(1, 64, 112, 112)",
+        "9,408",
+        "0",
+        "118,013,952",
+        "3,211,264",
+        "3,851,008",
+    ]
+    assert by_layer[5] == ["block 1", "1 BatchNorm", "(1, 64, 56, 56)", "128", "128", "0", "0", "1,606,656"]
+    assert by_layer[11] == ["block 1", "1 concatenation", "(1, 96, 56, 56)", "0", "0", "0", "1,204,224", "2,408,448"]
+    assert by_layer[-1] == ["head", "Dense", "(1, 1000)", "1,025,000", "0", "1,024,000", "0", "4,108,096"]
     stages = "stem, block 1, transition 1, block 2, transition 2, block 3, transition 3, block 4, head, all"
     assert [row[0] for row in sums[1:]] == stages.split(", ")
     assert sums[-1][:4] == ["all", "(1, 1000)", "7,978,856", "83,648"]

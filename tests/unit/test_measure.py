@@ -91,21 +91,21 @@ def test_the_table_of_each_layer_of_a_small_network():
     net = sequence(nn.Conv2D(4, kernel_size=3, padding=1), DenseBlock(2, 3), nn.GlobalAvgPool2D(), nn.Dense(5))
     net.initialize()
     table = measure.layer_table(net, (2, 1, 6, 8))
-    columns = "stage layer output_shape parameters running_statistics multiply_adds"
+    columns = "stage layer output_shape parameters running_statistics multiply_adds bytes_moved"
     assert table.columns.tolist() == columns.split()
     places = 2 * 6 * 8
     assert table.values.tolist() == [
-        ["Conv2D 3x3", "Conv2D 3x3", (2, 4, 6, 8), 1 * 4 * 9 + 4, 0, places * 1 * 4 * 9],
-        ["block 1", "1 BatchNorm", (2, 4, 6, 8), 8, 8, 0],
-        ["block 1", "1 Activation", (2, 4, 6, 8), 0, 0, 0],
-        ["block 1", "1 Conv2D 3x3", (2, 3, 6, 8), 4 * 3 * 9 + 3, 0, places * 4 * 3 * 9],
-        ["block 1", "1 concatenation", (2, 4 + 3, 6, 8), 0, 0, 0],
-        ["block 1", "2 BatchNorm", (2, 7, 6, 8), 14, 14, 0],
-        ["block 1", "2 Activation", (2, 7, 6, 8), 0, 0, 0],
-        ["block 1", "2 Conv2D 3x3", (2, 3, 6, 8), 7 * 3 * 9 + 3, 0, places * 7 * 3 * 9],
-        ["block 1", "2 concatenation", (2, 7 + 3, 6, 8), 0, 0, 0],
-        ["GlobalAvgPool2D", "GlobalAvgPool2D", (2, 10, 1, 1), 0, 0, 0],
-        ["Dense", "Dense", (2, 5), 10 * 5 + 5, 0, 2 * 10 * 5],
+        ["Conv2D 3x3", "Conv2D 3x3", (2, 4, 6, 8), 40, 0, places * 1 * 4 * 9, 4 * (places * (1 + 4) + 40)],
+        ["block 1", "1 BatchNorm", (2, 4, 6, 8), 8, 8, 0, 4 * (places * (4 + 4) + 16)],
+        ["block 1", "1 Activation", (2, 4, 6, 8), 0, 0, 0, 4 * places * (4 + 4)],
+        ["block 1", "1 Conv2D 3x3", (2, 3, 6, 8), 111, 0, places * 4 * 3 * 9, 4 * (places * (4 + 3) + 111)],
+        ["block 1", "1 concatenation", (2, 7, 6, 8), 0, 0, 0, 4 * places * (4 + 3 + 7)],
+        ["block 1", "2 BatchNorm", (2, 7, 6, 8), 14, 14, 0, 4 * (places * (7 + 7) + 28)],
+        ["block 1", "2 Activation", (2, 7, 6, 8), 0, 0, 0, 4 * places * (7 + 7)],
+        ["block 1", "2 Conv2D 3x3", (2, 3, 6, 8), 192, 0, places * 7 * 3 * 9, 4 * (places * (7 + 3) + 192)],
+        ["block 1", "2 concatenation", (2, 10, 6, 8), 0, 0, 0, 4 * places * (7 + 3 + 10)],
+        ["GlobalAvgPool2D", "GlobalAvgPool2D", (2, 10, 1, 1), 0, 0, 0, 4 * (places * 10 + 2 * 10)],
+        ["Dense", "Dense", (2, 5), 55, 0, 2 * 10 * 5, 4 * (2 * 10 + 55 + 2 * 5)],
     ]
 
 

@@ -128,6 +128,7 @@ const DenseNetCost = (() => {
   class Walk {
     constructor(spec, batch, channels, side) {
       Object.assign(this, { spec, batch, channels, side, stage: "", number: "", layers: [] });
+      this.size = batch * channels * side ** 2; // numbers that the layer before has written
     }
 
     stem() {
@@ -177,14 +178,16 @@ const DenseNetCost = (() => {
       this.side = 1;
       this.row("GlobalAvgPool2D", 1);
       const weights = this.channels * numClasses;
+      const parameters = weights + numClasses;
       this.layers.push({
         stage: "head",
         layer: "Dense",
         output_shape: [this.batch, numClasses],
-        parameters: weights + numClasses,
+        parameters,
         running_statistics: 0,
         multiply_adds: weights * this.batch,
         activation_bytes: 0,
+        bytes_moved: BYTES_PER_NUMBER * (this.size + parameters + this.batch * numClasses),
       });
     }
 
@@ -206,8 +209,13 @@ const DenseNetCost = (() => {
 
     row(name, numKept, { parameters = 0, running_statistics = 0, multiply_adds = 0 } = {}) {
       const output_shape = [this.batch, this.channels, this.side, this.side];
-      const activation_bytes = BYTES_PER_NUMBER * numKept * product(output_shape);
-      const counts = { parameters, running_statistics, multiply_adds, activation_bytes };
+      const size = product(output_shape);
+      // A concatenation reads not only the new channels but all that it writes.
+      const numRead = name === "concatenation" ? size : this.size;
+      this.size = size;
+      const activation_bytes = BYTES_PER_NUMBER * numKept * size;
+      const bytes_moved = BYTES_PER_NUMBER * (numRead + parameters + running_statistics + size);
+      const counts = { parameters, running_statistics, multiply_adds, activation_bytes, bytes_moved };
       this.layers.push({ stage: this.stage, layer: this.number + name, output_shape, ...counts });
     }
   }
@@ -215,7 +223,7 @@ const DenseNetCost = (() => {
   // The sum of the layers, with the last one's output shape.
   function total(layers, stage = "all") {
     const sum = { stage, layer: "", output_shape: layers.at(-1).output_shape };
-    for (const count of ["parameters", "running_statistics", "multiply_adds", "activation_bytes"]) {
+    for (const count of ["parameters", "running_statistics", "multiply_adds", "activation_bytes", "bytes_moved"]) {
       sum[count] = layers.reduce((before, layer) => before + layer[count], 0);
     }
     return sum;

@@ -228,8 +228,9 @@
       { text: grouped(stage.parameters), share: share("parameters") },
       { text: grouped(stage.multiply_adds), share: share("multiply_adds") },
       { text: inMegabytes(stage.activation_bytes), share: share("activation_bytes") },
+      { text: inMegabytes(stage.bytes_moved), share: share("bytes_moved") },
     ];
-    const head = ["stage", "output shape", "parameters", "multiply-adds", "activations, MB"];
+    const head = ["stage", "output shape", "parameters", "multiply-adds", "activations, MB", "bytes moved, MB"];
     const rows = stages.map((stage) => row(stage, (count) => stage[count] / sum[count]));
     return table(caption, head, rows, row({ ...sum, stage: "total" }, () => 0));
   }
