@@ -1,6 +1,6 @@
 """Train the two networks that chapters load, and store them in chapters/trained: `python -m tools.train_networks NAME`.
 
-"fashion" is chapter 06's, "reuse" chapter 13's. Beside each stands how it came about.
+"fashion" is chapter 06's, "reuse" chapter 14's. Beside each stands how it came about.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 13).
+"""Shapes, counts, memory and speed read off a real network by running it (chapters 02 to 15).
 
 `utils.cost` says the same by arithmetic. `python -m utils.measure 121 --side 224 --batch 16` measures the peak
 memory of a network of the paper.

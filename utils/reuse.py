@@ -1,4 +1,4 @@
-"""Which layers use what which layers made: the heat maps of chapter 13, and what can be left out.
+"""Which layers use what which layers made: the heat maps of chapter 14, and what can be left out.
 
 Source: Huang et al. 2017, "Densely Connected Convolutional Networks", section 5 and figure 5.
 """

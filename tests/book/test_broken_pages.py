@@ -24,8 +24,8 @@ FAULTS = {
     "09_measuring_memory": ("test_every_exercise_has_a_solution_in_a_dropdown", "solution dropdown", "solution"),
     "12_the_family": ("test_every_question_of_a_quiz_has_one_right_answer", r"<p>No\.", "<p>Right."),
     "10_memory_efficient_densenet": ("test_every_chapter_asks_its_reader_to_predict", "predict adm", "adm"),
-    "14_debugging_by_shapes": ("test_every_chapter_opens_in_colab_on_binder_and_on_kaggle", "blob/main", "blob/other"),
-    "13_what_the_layers_reuse": ("test_links_to_terms_carry_their_definitions", r'(?<=definition=")[^"]*', "Another."),
+    "15_debugging_by_shapes": ("test_every_chapter_opens_in_colab_on_binder_and_on_kaggle", "blob/main", "blob/other"),
+    "14_what_the_layers_reuse": ("test_links_to_terms_carry_their_definitions", r'(?<=definition=")[^"]*', "Another."),
 }
 
 
