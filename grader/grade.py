@@ -16,6 +16,7 @@ from textwrap import shorten
 from tqdm import tqdm
 
 from grader import report, sandbox, students, submission
+from grader.deadline import Deadline, lateness_of
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
 from grader.submission import NotebookCell, SubmissionError
 from tools.files import write_whole
@@ -348,6 +349,7 @@ def grade_class(
     paths: list[Path],
     out: Path,
     roster: Path | None = None,
+    deadline: Deadline | None = None,
     safe: bool = True,
     jobs: int = CORES,
     again: Collection[str] = (),
@@ -355,7 +357,7 @@ def grade_class(
     """Grade the submissions in `paths`, `jobs` at a time, and write the reports into the folder `out`.
 
     With `safe` false, a student's code runs without a sandbox. Those of `again` are graded anew. Raises `SystemExit` if
-    the key, the submissions, the sandbox or a table that is to be filled in is not what it has to be.
+    the key, the submissions, the sandbox or a table of the teacher's is not what it has to be.
     """
     key_text = read_key(key_path)
     key: Key = json.loads(key_text)
@@ -364,8 +366,10 @@ def grade_class(
         sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
     if not safe and len(submissions) > 1:
         sys.exit("--unsafe-no-sandbox grades one submission: without a sandbox, one student's code reaches another's.")
+    most = sum(question["points"] for question in [*key["questions"], *key["texts"]])
+    lateness = lateness_of(submissions, deadline, most) if deadline else {}
     sandbox.check(safe)
     if not safe:
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
     results = grade_all(submissions, key_text, out / "graded", safe, jobs, again)
-    report.write(out, key, results, roster)
+    report.write(out, key, results, roster, lateness)

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grader.schema import Key, Question, Result, Text, Verdict
+from grader.schema import Key, Lateness, Question, Result, Text, Verdict
 from tools.files import write_whole
 
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
@@ -34,8 +34,10 @@ STATISTICS = (
     "most frequent remark",
 )
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
-# The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart.
+# The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart; then those of Canvas's API
+# and of Gradescope.
 IDENTITY = {"id", "sis user id", "sis login id", "identifier", "id number", "username", "email address", "full name"}
+IDENTITY |= {"user_id", "sid", "email"}
 NAMES = {"full name"}
 STYLE = """\
 :root { color-scheme: light dark; }
@@ -46,9 +48,12 @@ img { max-width: 100%; background: white; }
 th, td { padding-right: 1rem; text-align: left; vertical-align: top; }"""
 
 
-def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | None) -> None:
+def write(
+    folder: Path, key: Key, results: dict[str, Result], roster: Path | None, lateness: dict[str, Lateness]
+) -> None:
     """Write all reports on `results`, by student, into `folder`; points that its rubric.csv has are taken over.
 
+    `lateness` has all students, or none where there is no deadline.
     Raises `SystemExit` if rubric.csv or the roster is not what it has to be.
     """
     questions: list[Question | Text] = [*key["questions"], *key["texts"]]
@@ -60,16 +65,19 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
                 verdict = {"points": None, "remark": "This could not be read yet."}
             result["verdicts"][text["name"]] = verdict
     change_by_hand(folder / "by_hand.csv", {question["name"]: question["points"] for question in questions}, results)
-    totals = {student: total(result) for student, result in results.items()}
-    table = [["student", *(question["name"] for question in questions), "points"]]
+    totals = {student: less(total(result), lateness.get(student)) for student, result in results.items()}
+    names_of_days = ["days late"] if lateness else []
+    table = [["student", *(question["name"] for question in questions), *names_of_days, "points"]]
     for student, result in results.items():
         points = [result["verdicts"][question["name"]]["points"] for question in questions]
-        table.append([inert(student), *map(as_cell, points), as_cell(totals[student])])
+        days = [str(lateness[student]["days"])] if lateness else []
+        table.append([inert(student), *map(as_cell, points), *days, as_cell(totals[student])])
     write_csv(folder / "grades.csv", table)
     for student, result in results.items():
-        write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
+        late = lateness.get(student)
+        write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, late))
         write_text(folder / "code" / f"{student}.py", result["code"])
-    write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
+    write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals, lateness))
     write_csv(folder / "questions.csv", [list(STATISTICS), *(row_of(question, results) for question in questions)])
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
@@ -140,6 +148,21 @@ def total(result: Result) -> float | None:
             return None
         points += verdict["points"]
     return as_whole(points)
+
+
+def less(points: float | None, late: Lateness | None) -> float | None:
+    """The points of a student without what lateness takes."""
+    return points if points is None or late is None else as_whole(max(0, round(points - late["points"], 2)))
+
+
+def sentence_on(late: Lateness, points: float | None) -> str:
+    """What a student reads about the time of the submission; `points` are those before lateness takes any."""
+    if not late["days"]:
+        return f"Handed in {late['handed_in']}, in time."
+    days = "1 day" if late["days"] == 1 else f"{late['days']} days"
+    taken = f"up to {late['points']:g}" if points is None else f"{min(points, late['points']):g}"
+    which_takes = f", which takes {taken} points" if late["points"] else ""
+    return f"Handed in {late['handed_in']}, due {late['due']}: {days} late{which_takes}."
 
 
 def verdict_by_hand(rows: list[dict[str, str]]) -> Verdict:
@@ -228,8 +251,8 @@ def is_points(text: str, most: str) -> bool:
         return False
 
 
-def feedback(student: str, questions: list[Question | Text], result: Result, points: float | None) -> str:
-    """A student's page: what was asked, what came back, the points. It shows no hidden number."""
+def feedback(student: str, questions: list[Question | Text], result: Result, late: Lateness | None) -> str:
+    """A student's page: what was asked, what came back, the points, the lateness. It shows no hidden number."""
     parts = []
     for question in questions:
         verdict = result["verdicts"][question["name"]]
@@ -242,8 +265,10 @@ def feedback(student: str, questions: list[Question | Text], result: Result, poi
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')
         parts.append("</section>")
+    points = less(total(result), late)
     in_all = "Not all points are given yet." if points is None else f"{points} points in all."
-    return page(student, f"<p>{in_all}</p>" + "\n".join(parts))
+    on_time = f" {sentence_on(late, total(result))}" if late else ""
+    return page(student, f"<p>{in_all}{on_time}</p>" + "\n".join(parts))
 
 
 def demoted(markdown: str) -> str:
@@ -256,6 +281,7 @@ def summary(
     questions: list[Question | Text],
     results: dict[str, Result],
     totals: dict[str, float | None],
+    lateness: dict[str, Lateness],
 ) -> str:
     """The class's page: for each question a plot of the points, and the most frequent remarks."""
     known = [points for points in totals.values() if points is not None]
@@ -263,7 +289,11 @@ def summary(
     if known:
         median, mean = statistics.median(known), statistics.mean(known)
         overview += f", {len(known)} of them graded: median {median:g}, mean {mean:.1f}"
-    parts = [f"<p>{overview} of {sum(question['points'] for question in questions)} points.</p>"]
+    overview += f" of {sum(question['points'] for question in questions)} points."
+    if lateness:
+        num_late = sum(late["days"] > 0 for late in lateness.values())
+        overview += f" {num_late} of {len(lateness)} students handed in late."
+    parts = [f"<p>{overview}</p>"]
     for question in questions:
         verdicts = [result["verdicts"][question["name"]] for result in results.values()]
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)

@@ -110,6 +110,15 @@ class Verdict(TypedDict):
     remark: str  # for the student; it gives no hidden number away
 
 
+class Lateness(TypedDict):
+    """How late a student handed in, and what that takes."""
+
+    handed_in: str  # the time of the submission
+    due: str  # the time until which it is not late
+    days: int  # those that have begun after `due`; 0 if in time
+    points: float  # the most that is taken for these days
+
+
 class Result(TypedDict):
     """A graded submission, as it is stored to be read when the same class is graded again."""
 

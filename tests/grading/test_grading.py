@@ -339,6 +339,100 @@ def test_points_by_hand_that_cannot_be_are_refused(row, sentence, handed_in):
         run(handed_in)
 
 
+TIMES = "student,time\nada,2026-03-01T23:59\nbob,2026-03-03T00:30\neve,2026-03-02 00:00\n"
+
+
+def run_late(handed_in, times=TIMES, due="2026-03-01T23:59", percent="10"):
+    """Grade with a deadline."""
+    (handed_in.parent / "times.csv").write_text(times)
+    return run(handed_in, "--due", due, "--times", handed_in.parent / "times.csv", "--late-per-day", percent)
+
+
+def test_each_day_that_has_begun_takes_its_percentage_of_all_points(handed_in):
+    fill_in(run(handed_in) / "rubric.csv", lambda row: "1")
+    out = run_late(handed_in)
+    assert table(out / "grades.csv") == [
+        ["student", "double", "why", "days late", "points"],
+        ["ada", "4", "2", "0", "6"],
+        ["bob", "2", "2", "2", "2.6"],
+        ["eve", "0", "0", "1", "0"],
+    ]
+    pages = {name: (out / "feedback" / f"{name}.html").read_text() for name in ("ada", "bob", "eve")}
+    assert "2.6 points in all." in pages["bob"]
+    assert "Handed in 2026-03-03 00:30, due 2026-03-01 23:59: 2 days late, which takes 1.4 points." in pages["bob"]
+    assert "Handed in 2026-03-01 23:59, in time." in pages["ada"]
+    assert "1 day late, which takes 0 points." in pages["eve"]
+    assert "2 of 3 students handed in late." in (out / "summary.html").read_text()
+
+
+def test_lateness_does_not_change_the_statistics_of_a_question(handed_in):
+    fill_in(run(handed_in) / "rubric.csv", lambda row: "1")
+    before = table(run(handed_in) / "questions.csv")
+    assert table(run_late(handed_in, percent="100") / "questions.csv") == before
+    assert [row[-1] for row in table(handed_in.parent / "out" / "grades.csv")[1:]] == ["6", "0", "0"]
+
+
+def test_points_that_wait_to_be_given_by_hand_wait_with_a_deadline_too(handed_in):
+    out = run_late(handed_in)
+    assert table(out / "grades.csv")[2] == ["bob", "2", "", "2", ""]
+    assert "2 days late, which takes up to 1.4 points." in (out / "feedback" / "bob.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        "user_id,submitted_at\n4711,2026-03-02T01:00:00Z\n4712,2026-03-01T22:59:00Z\n",
+        "SID,Submission Time\n4711,2026-03-01 23:59:01 +0000\n4712,2026-03-01 22:59:00 -0000\n",
+    ],
+    ids=["Canvas", "Gradescope"],
+)
+def test_times_of_canvas_and_gradescope_are_read_as_they_are(times, handed_in):
+    for path in handed_in.iterdir():
+        path.unlink()
+    for name in ("lada_4711_99_a", "bob_4712_98_a"):
+        (handed_in / f"{name}.ipynb").write_text(notebook())
+    out = run_late(handed_in, times, "2026-03-02T00:59+01:00")
+    assert [row[:1] + row[3:4] for row in table(out / "grades.csv")[1:]] == [["bob_4712", "0"], ["lada_4711", "1"]]
+
+
+def test_times_in_moodles_grading_worksheet_are_read_as_they_are(handed_in):
+    for path in handed_in.iterdir():
+        path.unlink()
+    (handed_in / "Ada L._4711_x").mkdir()
+    (handed_in / "Ada L._4711_x" / "a.ipynb").write_text(notebook())
+    rows = 'Participant 4711,Ada L.,"Monday, 2 March 2026, 12:01 AM"\nParticipant 4712,Bob,-\n'
+    out = run_late(handed_in, f"Identifier,Full name,Last modified (submission)\n{rows}")
+    assert table(out / "grades.csv")[1][3] == "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"times": TIMES.replace("2026-03-03T00:30", "3.3.26")}, r"times\.csv: '3\.3\.26' of bob is no time"),
+        ({"times": TIMES.replace("2026-03-03T00:30", "")}, r"times\.csv: '' of bob is no time"),
+        ({"times": TIMES.replace("00:30", "00:30Z")}, r"'2026-03-03T00:30Z' of bob .* offset .* --due"),
+        ({"times": TIMES.replace("bob", "rob")}, r"times\.csv has no row for bob: add one"),
+        ({"times": f"{TIMES}ada,2026-03-01T12:00\n"}, r"times\.csv has 2 rows for ada: keep one"),
+        ({"times": TIMES.replace("time", "when")}, r"times\.csv must have a row for each student, with the columns"),
+        ({"times": "student,time\n"}, r"times\.csv must have a row for each student, with the columns"),
+        ({"due": "2026-03-01"}, "--due: '2026-03-01' is no time"),
+        ({"percent": "-1"}, "--late-per-day must be from 0 to 100"),
+    ],
+)
+def test_deadline_that_cannot_be_kept_stops_before_anything_is_graded(change, sentence, handed_in, monkeypatch):
+    sent = record_steps(monkeypatch)
+    with pytest.raises(SystemExit, match=sentence):
+        run_late(handed_in, **change)
+    assert not sent and not (handed_in.parent / "out").exists()
+
+
+def test_deadline_needs_a_table_of_times(handed_in):
+    with pytest.raises(SystemExit, match="--due needs --times"):
+        run(handed_in, "--due", "2026-03-01T23:59")
+    with pytest.raises(SystemExit, match="--times and --late-per-day need --due"):
+        run(handed_in, "--late-per-day", "10")
+
+
 def test_teacher_sees_what_each_probe_asked_and_got(handed_in, capsys):
     main(["explain", str(handed_in.parent / "key.json"), str(handed_in / "bob.ipynb")])
     printed = capsys.readouterr().out
