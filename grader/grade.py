@@ -15,7 +15,7 @@ from textwrap import shorten
 
 from tqdm import tqdm
 
-from grader import report, sandbox, students, submission
+from grader import report, sandbox, similarity, students, submission
 from grader.deadline import Deadline, lateness_of
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
 from grader.submission import NotebookCell, SubmissionError
@@ -373,3 +373,5 @@ def grade_class(
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
     results = grade_all(submissions, key_text, out / "graded", safe, jobs, again)
     report.write(out, key, results, roster, lateness)
+    if len(results) > 1:
+        similarity.compare(out)

@@ -6,7 +6,7 @@ import json
 import nbformat
 import pytest
 
-from grader import grade, report, sandbox, students
+from grader import grade, report, sandbox, similarity, students
 from grader.__main__ import main
 from grader.schema import KEY_VERSION, Key, Outcome
 
@@ -431,6 +431,43 @@ def test_deadline_needs_a_table_of_times(handed_in):
         run(handed_in, "--due", "2026-03-01T23:59")
     with pytest.raises(SystemExit, match="--times and --late-per-day need --due"):
         run(handed_in, "--late-per-day", "10")
+
+
+@pytest.fixture
+def checker(handed_in, monkeypatch):
+    """A program in the place of the checker of similarity, which is found by PATH and has its script given."""
+
+    def install(script: str) -> None:
+        program = handed_in.parent / "bin" / similarity.COMMAND[0]
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    return install
+
+
+def test_checker_of_similarity_compares_the_code_of_all_students_where_it_is_installed(checker, handed_in, capsys):
+    checker('for last; do :; done; ls "$2" > "$last"')
+    out = run(handed_in)
+    assert (out / "similarity.html").read_text().split() == ["ada.py", "bob.py", "eve.py"]
+    assert f"{out / 'similarity.html'}: which answers are alike" in capsys.readouterr().out
+
+
+def test_checker_of_similarity_that_fails_is_named_and_the_report_before_stays(checker, handed_in, capsys):
+    checker("echo no tokens >&2; exit 0")
+    (handed_in.parent / "out").mkdir()
+    (handed_in.parent / "out" / "similarity.html").write_text("before")
+    out = run(handed_in)
+    assert "copydetect has compared nothing (no tokens)" in capsys.readouterr().out
+    assert (out / "similarity.html").read_text() == "before" and (out / "grades.csv").exists()
+
+
+def test_checker_of_similarity_that_is_not_installed_is_asked_for_in_one_sentence(handed_in, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    out = run(handed_in)
+    assert "Nobody's answers were compared: install copydetect" in capsys.readouterr().out
+    assert not (out / "similarity.html").exists()
 
 
 def test_teacher_sees_what_each_probe_asked_and_got(handed_in, capsys):
