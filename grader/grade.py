@@ -40,13 +40,15 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     """
     cells = submission.read_cells(content, names_of(key))
     of_cells, of_questions = outcomes_of(cells, key, slot, safe)
-    verdicts, notes = {}, {}
+    verdicts, notes, seconds = {}, {}, {}
     for question, outcome in zip(key["questions"], of_questions, strict=True):
         name = question["name"]
         notes[name] = submission.note_on(cells, name)
         cell_remark = remark_on_cell(of_cells.get(name, Outcome()))
         if any(outcome.answers):
             verdicts[name] = verdict(question, outcome)
+            if outcome.seconds:
+                seconds[name] = outcome.seconds
         elif name not in of_cells:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
         else:
@@ -57,7 +59,14 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
         notes[name] = "" if text else submission.note_on(cells, name)
     is_unsure = any(outcome.failure in sandbox.UNSURE for outcome in [*of_cells.values(), *of_questions])
     needs_look = "A part of it ran for too long, or its process ended." if is_unsure else ""
-    return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key), "needs_look": needs_look}
+    return {
+        "verdicts": verdicts,
+        "notes": notes,
+        "texts": texts,
+        "seconds": seconds,
+        "code": code_of(cells, key),
+        "needs_look": needs_look,
+    }
 
 
 def names_of(key: Key) -> list[str]:
@@ -327,6 +336,7 @@ def ungraded(key: Key, remark: str, points: float | None = 0) -> Result:
         "verdicts": {question["name"]: {"points": points, "remark": remark} for question in key["questions"]},
         "notes": {},
         "texts": {text["name"]: "" for text in key["texts"]},
+        "seconds": {},
         "code": "",
         "needs_look": "",
     }

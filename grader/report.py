@@ -31,6 +31,7 @@ STATISTICS = (
     "share with a part",
     "share with none",
     "discrimination",
+    "median seconds",
     "most frequent remark",
 )
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
@@ -122,8 +123,9 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
         if earned is not None and in_all is not None:
             points.append(earned)
             rest.append(in_all - earned)
+    seconds = median_seconds(name, results)
     if not points:
-        return [name, str(most), "0", "", "", "", "", "", ""]
+        return [name, str(most), "0", "", "", "", "", "", seconds, ""]
     full, none = points.count(most), points.count(0)
     discrimination = ""
     with suppress(statistics.StatisticsError):  # of less than two students, or of points that are all the same
@@ -132,7 +134,13 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
     shares = [f"{number / len(points):.2f}" for number in (full, len(points) - full - none, none)]
     frequent = inert(remarks.most_common(1)[0][0])
     mean = f"{statistics.mean(points):.2f}"
-    return [name, str(most), str(len(points)), mean, *shares, discrimination, frequent]
+    return [name, str(most), str(len(points)), mean, *shares, discrimination, seconds, frequent]
+
+
+def median_seconds(name: str, results: dict[str, Result]) -> str:
+    """The median of how long the answers to a question took; empty if none came, as for a free text."""
+    seconds = [result["seconds"][name] for result in results.values() if name in result["seconds"]]
+    return f"{statistics.median(seconds):.3g}" if seconds else ""
 
 
 def as_cell(points: float | None) -> str:
@@ -283,7 +291,7 @@ def summary(
     totals: dict[str, float | None],
     lateness: dict[str, Lateness],
 ) -> str:
-    """The class's page: for each question a plot of the points, and the most frequent remarks."""
+    """The class's page: a plot of times, and for each question one of the points, and the most frequent remarks."""
     known = [points for points in totals.values() if points is not None]
     overview = f"{len(totals)} students"
     if known:
@@ -293,7 +301,7 @@ def summary(
     if lateness:
         num_late = sum(late["days"] > 0 for late in lateness.values())
         overview += f" {num_late} of {len(lateness)} students handed in late."
-    parts = [f"<p>{overview}</p>"]
+    parts = [f"<p>{overview}</p>", plot_of_seconds(questions, results)]
     for question in questions:
         verdicts = [result["verdicts"][question["name"]] for result in results.values()]
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)
@@ -317,10 +325,31 @@ def plot(counts: Counter[float], most: int) -> str:
     axis.set(xlabel="points", ylabel="students", xticks=points)
     axis.margins(y=0.2)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    image = io.BytesIO()
-    figure.savefig(image, format="svg")
-    alt = "; ".join(f"{value:g} points: {counts[value]} students" for value in points)
-    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode()}">'
+    return image(figure, "; ".join(f"{value:g} points: {counts[value]} students" for value in points))
+
+
+def plot_of_seconds(questions: list[Question | Text], results: dict[str, Result]) -> str:
+    """A bar for the median time of each question that was answered, as an image with its text; empty for none."""
+    medians = {question["name"]: median_seconds(question["name"], results) for question in questions}
+    medians = {name: seconds for name, seconds in medians.items() if seconds}
+    if not medians:
+        return ""
+    figure = Figure(figsize=(6, 0.8 + 0.4 * len(medians)), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.barh(list(medians), list(map(float, medians.values())), height=0.5, color="#4477aa")
+    axis.bar_label(bars, list(medians.values()), padding=3)
+    axis.set(xlabel="median seconds of the answers")
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    heights = "; ".join(f"{name}: {seconds}" for name, seconds in medians.items())
+    return image(figure, f"Median seconds of the answers. {heights}")
+
+
+def image(figure: Figure, alt: str) -> str:
+    """A figure as an image of HTML, with a text in its place."""
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg")
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}">'
 
 
 def page(title: str, body: str) -> str:

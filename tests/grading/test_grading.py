@@ -313,6 +313,20 @@ def test_statistics_of_questions_stand_in_a_table_and_on_the_class_page(handed_i
     assert f"discrimination: {double['discrimination']}" in (out / "summary.html").read_text()
 
 
+def test_median_time_of_the_answers_to_a_question_stands_in_the_table_and_in_a_plot_with_its_text(
+    handed_in, monkeypatch
+):
+    (handed_in / "kim.ipynb").write_text(notebook("5, 6"))
+    # The third ended before it had answered, which says nothing about the question.
+    outcomes = [Outcome([[20], [40]], seconds=0.25), Outcome([[20], [40]], seconds=0.5), Outcome(failure="It ended.")]
+    run_steps_in_turn(monkeypatch, *outcomes)
+    out = run(handed_in, "--jobs", "1")
+    double, why = report.read_csv(out / "questions.csv")
+    assert double["median seconds"] == "0.375" and why["median seconds"] == ""
+    summary = (out / "summary.html").read_text()
+    assert 'alt="Median seconds of the answers. double: 0.375"' in summary and "median seconds: 0.375" in summary
+
+
 def test_points_by_hand_replace_the_graders_and_survive_another_run(handed_in):
     out = run(handed_in)
     report.write_csv(out / "by_hand.csv", [report.BY_HAND, ("bob", "double", "3,5", "A typing mistake.")])
