@@ -1,6 +1,7 @@
 """What a teacher runs: `python -m grader build NAME` and `python -m grader grade KEY SUBMISSIONS... --out FOLDER`."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def main(words: list[str] | None = None) -> None:
     explain.add_argument("submission", type=Path, help="a notebook")
 
     arguments = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         if arguments.command == "build":
             # Imports MXNet, which takes seconds and which grading does without.

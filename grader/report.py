@@ -8,6 +8,7 @@ import re
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from grader.schema import Key, Lateness, Question, Result, Text, Verdict
 from tools.files import write_whole
 
+LONGEST_NAME = 240  # bytes, of the 255 that file systems allow
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 FORMULA = re.compile(r"(^\s*|;\s*)([=+\-@])")
 BY_HAND = ("student", "question", "points", "comment")
@@ -74,10 +76,10 @@ def write(
         days = [str(lateness[student]["days"])] if lateness else []
         table.append([inert(student), *map(as_cell, points), *days, as_cell(totals[student])])
     write_csv(folder / "grades.csv", table)
-    for student, result in results.items():
+    for (student, result), name in zip(results.items(), file_names(results), strict=True):
         late = lateness.get(student)
-        write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, late))
-        write_text(folder / "code" / f"{student}.py", result["code"])
+        write_text(folder / "feedback" / f"{name}.html", feedback(student, questions, result, late))
+        write_text(folder / "code" / f"{name}.py", result["code"])
     write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals, lateness))
     write_csv(folder / "questions.csv", [list(STATISTICS), *(row_of(question, results) for question in questions)])
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
@@ -89,6 +91,21 @@ def write(
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)
+
+
+def file_names(students: Iterable[str]) -> list[str]:
+    """A name for the files of each student, short enough for a file system that does not tell cases apart."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for student in students:
+        start = name = student.encode()[:LONGEST_NAME].decode(errors="ignore")
+        number = 2
+        while name.casefold() in taken:
+            name = f"{start} ({number})"
+            number += 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result]) -> None:
@@ -369,29 +386,34 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
     rows = read_csv(roster)
     header = list(rows[0]) if rows else []
     target_column = column_to_fill(header, assignment)
-    owners: dict[int, str] = {}  # the student of each row that is filled in
-    for student, points in totals.items():
+    owners: dict[int, list[str]] = {}  # the students who have this row and no other
+    possible: set[int] = set()  # rows that may belong to somebody
+    for student in totals:
         matching_rows = rows_of(student, rows)
+        possible.update(matching_rows)
         if not matching_rows:
             print(f"{roster} has no row for {student}.")
         elif len(matching_rows) > 1:
             print(f"{roster} has {len(matching_rows)} rows that may be {student}'s, and none was filled in.")
-        elif matching_rows[0] in owners:
-            others = owners[matching_rows[0]]
-            sys.exit(f"{student} and {others} are the same student in {roster}: grade one of the two.")
         else:
-            owners[matching_rows[0]] = student
-            rows[matching_rows[0]][target_column] = as_cell(points)
+            owners.setdefault(matching_rows[0], []).append(student)
+    num_filled = 0
+    for number, claimants in owners.items():
+        if len(claimants) > 1:
+            print(f"{' and '.join(claimants)} may be the same row of {roster}, which was not filled in.")
+        else:
+            rows[number][target_column] = as_cell(totals[claimants[0]])
+            num_filled += 1
     missing: list[str] = []
     for number, row in enumerate(rows):
-        if number not in owners and any(row[column] for column in header if column.lower() in IDENTITY):
+        if number not in possible and any(row[column] for column in header if column.lower() in IDENTITY):
             missing.append(" ".join(list(row.values())[:2]))
     if missing:
         print(f"Nothing was handed in by these of {roster}: {'; '.join(missing)}.")
     if target_column not in header:
         header.append(target_column)
     write_csv(target, [header] + [[row.get(column, "") for column in header] for row in rows])
-    print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
+    print(f"{target}: {num_filled} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
 
 
 def rows_of(student: str, rows: list[dict[str, str]]) -> list[int]:

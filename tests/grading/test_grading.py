@@ -1,6 +1,7 @@
 """Grading a class: which files are submissions, and what tables and pages come out. No student's code runs here."""
 
 import csv
+import io
 import json
 
 import nbformat
@@ -570,10 +571,58 @@ def test_file_that_is_no_notebook_is_named_with_its_student_while_all_others_are
     assert "answers.pdf. This is not a Jupyter notebook." in printed and "kim has handed in" in printed
 
 
-def test_names_of_one_form_of_unicode_are_one_student(tmp_path):
-    for name in ("Zo\u00e9", "Zoe\u0301"):
-        (tmp_path / f"{name}.ipynb").write_text(notebook())
+def test_name_has_one_form_of_unicode_whatever_the_file_system_made_of_it(tmp_path):
+    (tmp_path / "Zoe\u0301.ipynb").write_text(notebook())
     assert list(students.find([tmp_path], "05_test", ["double"])) == ["Zo\u00e9"]
+
+
+def rename(handed_in, **names):
+    """Give the notebooks of ada and bob these names, and remove all others."""
+    for path in handed_in.iterdir():
+        path.rename(handed_in / f"{names[path.stem]}.ipynb") if path.stem in names else path.unlink()
+
+
+def test_namesakes_in_two_forms_of_unicode_are_two_students_and_both_are_named(handed_in, capsys):
+    rename(handed_in, ada="Zoe\u0301", bob="Zo\u00e9")
+    (handed_in / "kim.ipynb").write_text(notebook())
+    out = run(handed_in)
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Zoe\\u0301", "4"], ["Zo\\xe9", "2"], ["kim", "4"]]
+    assert "Zoe\\u0301 and Zo\\xe9 look alike and are graded as different students" in capsys.readouterr().out
+    assert len(list((out / "feedback").iterdir())) == 3
+
+
+def test_names_that_differ_by_case_alone_have_pages_that_every_file_system_tells_apart(handed_in, capsys):
+    rename(handed_in, ada="Kim", bob="kim")
+    (handed_in.parent / "roster.csv").write_text("Username\nkim\n")
+    out = run(handed_in, "--roster", handed_in.parent / "roster.csv")
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Kim", "4"], ["kim", "2"]]
+    for folder, kind in (("feedback", "html"), ("code", "py")):
+        assert {path.name for path in (out / folder).iterdir()} == {f"Kim.{kind}", f"kim (2).{kind}"}
+    assert "1 of 2 answers were right" in (out / "feedback" / "kim (2).html").read_text()
+    assert table(out / "lms.csv")[1:] == [["kim", ""]]
+    printed = capsys.readouterr().out
+    assert "Kim and kim look alike and are graded as different students" in printed
+    assert "Kim and kim may be the same row of" in printed
+
+
+def test_name_that_is_not_utf_8_is_printed_and_written_with_escapes(handed_in, monkeypatch):
+    rename(handed_in, ada="Zo\udce9", bob="Bob")  # as Latin-1 wrote it
+    (handed_in / "Zo\udce9.ipynb").write_text("no JSON")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", printed)
+    out = run(handed_in)
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Bob", "2"], ["Zo\\udce9", "0"]]
+    assert (out / "feedback" / "Zo\\udce9.html").exists()
+    printed.seek(0)
+    assert "Zo\\udce9 has handed in" in printed.read()
+
+
+def test_long_name_of_a_folder_has_a_page(handed_in):
+    rename(handed_in, ada="ada")
+    (handed_in / ("\u00e9" * 127)).mkdir()
+    (handed_in / "ada.ipynb").rename(handed_in / ("\u00e9" * 127) / "ada.ipynb")
+    (page,) = (run(handed_in) / "feedback").iterdir()
+    assert page.stem == "\u00e9" * 120
 
 
 def test_no_submissions_are_refused(tmp_path):
@@ -661,7 +710,8 @@ def test_strange_file_names_and_texts_do_no_harm(name, handed_in):
     for path in (handed_in / f"{name}.ipynb", handed_in / "ada.ipynb"):
         path.write_text(notebook().replace("Because.", "=1 <script> \\ud800"))
     out = run(handed_in)
-    assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{name}.html", "ada.html"])
+    shown = name.encode(errors="backslashreplace").decode()
+    assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{shown}.html", "ada.html"])
     cells = [cell for path in (out / "grades.csv", out / "rubric.csv") for row in table(path) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     pages = "".join(path.read_text() for path in out.rglob("*.html"))
