@@ -192,9 +192,17 @@ def test_answers_are_compared_by_type_and_floats_within_a_tolerance(answer, expe
 
 
 HANG = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
-OUTSIDE = (
-    "import glob, os\nKEYS = glob.glob('/**/key.json', recursive=True) + glob.glob('/**/01_blocks*', recursive=True)\n"
-)
+OUTSIDE = """
+import os
+KEYS = []
+for folder, folders, files in os.walk("/"):
+    if folder == "/":
+        folders.remove("proc")  # which leads back to the same files
+    KEYS += [file for file in files if file == "key.json" or file.startswith("01_blocks")]
+def channels_read(*_):
+    assert not KEYS
+    return []
+"""
 FORGE = """
 import json, os
 for descriptor in range(64):
@@ -294,7 +302,7 @@ THREATS = {
     "patches the checker": CHECKER,
     "forges the protocol": FORGE + "def channels_read(*_): return []",
     "reads frames": FRAMES,
-    "reads the disk": OUTSIDE + "def channels_read(*_): return KEYS or []",
+    "reads the disk": OUTSIDE,
     "writes where it can": WRITE,
     "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
     "tells what was asked": NAMES,
@@ -341,6 +349,8 @@ def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
     assert remarks["ends the process"] == "The code ended its process."
     assert remarks["tells what was asked"] == remarks["fails for what was asked"]
     assert remarks["tells what was asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
+    # It has looked everywhere, and found nothing.
+    assert remarks["reads the disk"] == "0 of 8 answers were right."
     assert remarks["uses the network"] == "The code stopped with OSError."
 
 
