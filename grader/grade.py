@@ -15,7 +15,8 @@ from textwrap import shorten
 
 from tqdm import tqdm
 
-from grader import report, sandbox, students, submission
+from grader import report, sandbox, similarity, students, submission
+from grader.deadline import Deadline, lateness_of
 from grader.schema import KEY_VERSION, Key, Outcome, Plain, Question, Result, Step, Verdict
 from grader.submission import NotebookCell, SubmissionError
 from tools.files import write_whole
@@ -39,13 +40,15 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     """
     cells = submission.read_cells(content, names_of(key))
     of_cells, of_questions = outcomes_of(cells, key, slot, safe)
-    verdicts, notes = {}, {}
+    verdicts, notes, seconds = {}, {}, {}
     for question, outcome in zip(key["questions"], of_questions, strict=True):
         name = question["name"]
         notes[name] = submission.note_on(cells, name)
         cell_remark = remark_on_cell(of_cells.get(name, Outcome()))
         if any(outcome.answers):
             verdicts[name] = verdict(question, outcome)
+            if outcome.seconds:
+                seconds[name] = outcome.seconds
         elif name not in of_cells:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
         else:
@@ -56,7 +59,14 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
         notes[name] = "" if text else submission.note_on(cells, name)
     is_unsure = any(outcome.failure in sandbox.UNSURE for outcome in [*of_cells.values(), *of_questions])
     needs_look = "A part of it ran for too long, or its process ended." if is_unsure else ""
-    return {"verdicts": verdicts, "notes": notes, "texts": texts, "code": code_of(cells, key), "needs_look": needs_look}
+    return {
+        "verdicts": verdicts,
+        "notes": notes,
+        "texts": texts,
+        "seconds": seconds,
+        "code": code_of(cells, key),
+        "needs_look": needs_look,
+    }
 
 
 def names_of(key: Key) -> list[str]:
@@ -326,6 +336,7 @@ def ungraded(key: Key, remark: str, points: float | None = 0) -> Result:
         "verdicts": {question["name"]: {"points": points, "remark": remark} for question in key["questions"]},
         "notes": {},
         "texts": {text["name"]: "" for text in key["texts"]},
+        "seconds": {},
         "code": "",
         "needs_look": "",
     }
@@ -348,6 +359,7 @@ def grade_class(
     paths: list[Path],
     out: Path,
     roster: Path | None = None,
+    deadline: Deadline | None = None,
     safe: bool = True,
     jobs: int = CORES,
     again: Collection[str] = (),
@@ -355,7 +367,7 @@ def grade_class(
     """Grade the submissions in `paths`, `jobs` at a time, and write the reports into the folder `out`.
 
     With `safe` false, a student's code runs without a sandbox. Those of `again` are graded anew. Raises `SystemExit` if
-    the key, the submissions, the sandbox or a table that is to be filled in is not what it has to be.
+    the key, the submissions, the sandbox or a table of the teacher's is not what it has to be.
     """
     key_text = read_key(key_path)
     key: Key = json.loads(key_text)
@@ -364,8 +376,12 @@ def grade_class(
         sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
     if not safe and len(submissions) > 1:
         sys.exit("--unsafe-no-sandbox grades one submission: without a sandbox, one student's code reaches another's.")
+    most = sum(question["points"] for question in [*key["questions"], *key["texts"]])
+    lateness = lateness_of(submissions, deadline, most) if deadline else {}
     sandbox.check(safe)
     if not safe:
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")
     results = grade_all(submissions, key_text, out / "graded", safe, jobs, again)
-    report.write(out, key, results, roster)
+    report.write(out, key, results, roster, lateness)
+    if len(results) > 1:
+        similarity.compare(out)

@@ -8,6 +8,7 @@ import re
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grader.schema import Key, Question, Result, Text, Verdict
+from grader.schema import Key, Lateness, Question, Result, Text, Verdict
 from tools.files import write_whole
 
+LONGEST_NAME = 240  # bytes, of the 255 that file systems allow
 LONGEST_CELL = 30_000  # a spreadsheet cuts off what is longer than 32,767 characters
 FORMULA = re.compile(r"(^\s*|;\s*)([=+\-@])")
 BY_HAND = ("student", "question", "points", "comment")
@@ -31,11 +33,14 @@ STATISTICS = (
     "share with a part",
     "share with none",
     "discrimination",
+    "median seconds",
     "most frequent remark",
 )
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
-# The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart.
+# The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart; then those of Canvas's API
+# and of Gradescope.
 IDENTITY = {"id", "sis user id", "sis login id", "identifier", "id number", "username", "email address", "full name"}
+IDENTITY |= {"user_id", "sid", "email"}
 NAMES = {"full name"}
 STYLE = """\
 :root { color-scheme: light dark; }
@@ -46,9 +51,12 @@ img { max-width: 100%; background: white; }
 th, td { padding-right: 1rem; text-align: left; vertical-align: top; }"""
 
 
-def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | None) -> None:
+def write(
+    folder: Path, key: Key, results: dict[str, Result], roster: Path | None, lateness: dict[str, Lateness]
+) -> None:
     """Write all reports on `results`, by student, into `folder`; points that its rubric.csv has are taken over.
 
+    `lateness` has all students, or none where there is no deadline.
     Raises `SystemExit` if rubric.csv or the roster is not what it has to be.
     """
     questions: list[Question | Text] = [*key["questions"], *key["texts"]]
@@ -60,16 +68,19 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
                 verdict = {"points": None, "remark": "This could not be read yet."}
             result["verdicts"][text["name"]] = verdict
     change_by_hand(folder / "by_hand.csv", {question["name"]: question["points"] for question in questions}, results)
-    totals = {student: total(result) for student, result in results.items()}
-    table = [["student", *(question["name"] for question in questions), "points"]]
+    totals = {student: less(total(result), lateness.get(student)) for student, result in results.items()}
+    names_of_days = ["days late"] if lateness else []
+    table = [["student", *(question["name"] for question in questions), *names_of_days, "points"]]
     for student, result in results.items():
         points = [result["verdicts"][question["name"]]["points"] for question in questions]
-        table.append([inert(student), *map(as_cell, points), as_cell(totals[student])])
+        days = [str(lateness[student]["days"])] if lateness else []
+        table.append([inert(student), *map(as_cell, points), *days, as_cell(totals[student])])
     write_csv(folder / "grades.csv", table)
-    for student, result in results.items():
-        write_text(folder / "feedback" / f"{student}.html", feedback(student, questions, result, totals[student]))
-        write_text(folder / "code" / f"{student}.py", result["code"])
-    write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals))
+    for (student, result), name in zip(results.items(), file_names(results), strict=True):
+        late = lateness.get(student)
+        write_text(folder / "feedback" / f"{name}.html", feedback(student, questions, result, late))
+        write_text(folder / "code" / f"{name}.py", result["code"])
+    write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals, lateness))
     write_csv(folder / "questions.csv", [list(STATISTICS), *(row_of(question, results) for question in questions)])
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
@@ -80,6 +91,21 @@ def write(folder: Path, key: Key, results: dict[str, Result], roster: Path | Non
         print(f"Waiting for points by hand: {waiting}. Fill in {folder / 'rubric.csv'}, then run this again.")
     if roster:
         fill(roster, folder / "lms.csv", key["assignment"], totals)
+
+
+def file_names(students: Iterable[str]) -> list[str]:
+    """A name for the files of each student, short enough for a file system that does not tell cases apart."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for student in students:
+        start = name = student.encode()[:LONGEST_NAME].decode(errors="ignore")
+        number = 2
+        while name.casefold() in taken:
+            name = f"{start} ({number})"
+            number += 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result]) -> None:
@@ -114,8 +140,9 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
         if earned is not None and in_all is not None:
             points.append(earned)
             rest.append(in_all - earned)
+    seconds = median_seconds(name, results)
     if not points:
-        return [name, str(most), "0", "", "", "", "", "", ""]
+        return [name, str(most), "0", "", "", "", "", "", seconds, ""]
     full, none = points.count(most), points.count(0)
     discrimination = ""
     with suppress(statistics.StatisticsError):  # of less than two students, or of points that are all the same
@@ -124,7 +151,13 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
     shares = [f"{number / len(points):.2f}" for number in (full, len(points) - full - none, none)]
     frequent = inert(remarks.most_common(1)[0][0])
     mean = f"{statistics.mean(points):.2f}"
-    return [name, str(most), str(len(points)), mean, *shares, discrimination, frequent]
+    return [name, str(most), str(len(points)), mean, *shares, discrimination, seconds, frequent]
+
+
+def median_seconds(name: str, results: dict[str, Result]) -> str:
+    """The median of how long the answers to a question took; empty if none came, as for a free text."""
+    seconds = [result["seconds"][name] for result in results.values() if name in result["seconds"]]
+    return f"{statistics.median(seconds):.3g}" if seconds else ""
 
 
 def as_cell(points: float | None) -> str:
@@ -140,6 +173,21 @@ def total(result: Result) -> float | None:
             return None
         points += verdict["points"]
     return as_whole(points)
+
+
+def less(points: float | None, late: Lateness | None) -> float | None:
+    """The points of a student without what lateness takes."""
+    return points if points is None or late is None else as_whole(max(0, round(points - late["points"], 2)))
+
+
+def sentence_on(late: Lateness, points: float | None) -> str:
+    """What a student reads about the time of the submission; `points` are those before lateness takes any."""
+    if not late["days"]:
+        return f"Handed in {late['handed_in']}, in time."
+    days = "1 day" if late["days"] == 1 else f"{late['days']} days"
+    taken = f"up to {late['points']:g}" if points is None else f"{min(points, late['points']):g}"
+    which_takes = f", which takes {taken} points" if late["points"] else ""
+    return f"Handed in {late['handed_in']}, due {late['due']}: {days} late{which_takes}."
 
 
 def verdict_by_hand(rows: list[dict[str, str]]) -> Verdict:
@@ -228,8 +276,8 @@ def is_points(text: str, most: str) -> bool:
         return False
 
 
-def feedback(student: str, questions: list[Question | Text], result: Result, points: float | None) -> str:
-    """A student's page: what was asked, what came back, the points. It shows no hidden number."""
+def feedback(student: str, questions: list[Question | Text], result: Result, late: Lateness | None) -> str:
+    """A student's page: what was asked, what came back, the points, the lateness. It shows no hidden number."""
     parts = []
     for question in questions:
         verdict = result["verdicts"][question["name"]]
@@ -242,8 +290,10 @@ def feedback(student: str, questions: list[Question | Text], result: Result, poi
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')
         parts.append("</section>")
+    points = less(total(result), late)
     in_all = "Not all points are given yet." if points is None else f"{points} points in all."
-    return page(student, f"<p>{in_all}</p>" + "\n".join(parts))
+    on_time = f" {sentence_on(late, total(result))}" if late else ""
+    return page(student, f"<p>{in_all}{on_time}</p>" + "\n".join(parts))
 
 
 def demoted(markdown: str) -> str:
@@ -256,14 +306,19 @@ def summary(
     questions: list[Question | Text],
     results: dict[str, Result],
     totals: dict[str, float | None],
+    lateness: dict[str, Lateness],
 ) -> str:
-    """The class's page: for each question a plot of the points, and the most frequent remarks."""
+    """The class's page: a plot of times, and for each question one of the points, and the most frequent remarks."""
     known = [points for points in totals.values() if points is not None]
     overview = f"{len(totals)} students"
     if known:
         median, mean = statistics.median(known), statistics.mean(known)
         overview += f", {len(known)} of them graded: median {median:g}, mean {mean:.1f}"
-    parts = [f"<p>{overview} of {sum(question['points'] for question in questions)} points.</p>"]
+    overview += f" of {sum(question['points'] for question in questions)} points."
+    if lateness:
+        num_late = sum(late["days"] > 0 for late in lateness.values())
+        overview += f" {num_late} of {len(lateness)} students handed in late."
+    parts = [f"<p>{overview}</p>", plot_of_seconds(questions, results)]
     for question in questions:
         verdicts = [result["verdicts"][question["name"]] for result in results.values()]
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)
@@ -287,10 +342,31 @@ def plot(counts: Counter[float], most: int) -> str:
     axis.set(xlabel="points", ylabel="students", xticks=points)
     axis.margins(y=0.2)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    image = io.BytesIO()
-    figure.savefig(image, format="svg")
-    alt = "; ".join(f"{value:g} points: {counts[value]} students" for value in points)
-    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode()}">'
+    return image(figure, "; ".join(f"{value:g} points: {counts[value]} students" for value in points))
+
+
+def plot_of_seconds(questions: list[Question | Text], results: dict[str, Result]) -> str:
+    """A bar for the median time of each question that was answered, as an image with its text; empty for none."""
+    medians = {question["name"]: median_seconds(question["name"], results) for question in questions}
+    medians = {name: seconds for name, seconds in medians.items() if seconds}
+    if not medians:
+        return ""
+    figure = Figure(figsize=(6, 0.8 + 0.4 * len(medians)), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.barh(list(medians), list(map(float, medians.values())), height=0.5, color="#4477aa")
+    axis.bar_label(bars, list(medians.values()), padding=3)
+    axis.set(xlabel="median seconds of the answers")
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    heights = "; ".join(f"{name}: {seconds}" for name, seconds in medians.items())
+    return image(figure, f"Median seconds of the answers. {heights}")
+
+
+def image(figure: Figure, alt: str) -> str:
+    """A figure as an image of HTML, with a text in its place."""
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg")
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}">'
 
 
 def page(title: str, body: str) -> str:
@@ -310,29 +386,34 @@ def fill(roster: Path, target: Path, assignment: str, totals: dict[str, float | 
     rows = read_csv(roster)
     header = list(rows[0]) if rows else []
     target_column = column_to_fill(header, assignment)
-    owners: dict[int, str] = {}  # the student of each row that is filled in
-    for student, points in totals.items():
+    owners: dict[int, list[str]] = {}  # the students who have this row and no other
+    possible: set[int] = set()  # rows that may belong to somebody
+    for student in totals:
         matching_rows = rows_of(student, rows)
+        possible.update(matching_rows)
         if not matching_rows:
             print(f"{roster} has no row for {student}.")
         elif len(matching_rows) > 1:
             print(f"{roster} has {len(matching_rows)} rows that may be {student}'s, and none was filled in.")
-        elif matching_rows[0] in owners:
-            others = owners[matching_rows[0]]
-            sys.exit(f"{student} and {others} are the same student in {roster}: grade one of the two.")
         else:
-            owners[matching_rows[0]] = student
-            rows[matching_rows[0]][target_column] = as_cell(points)
+            owners.setdefault(matching_rows[0], []).append(student)
+    num_filled = 0
+    for number, claimants in owners.items():
+        if len(claimants) > 1:
+            print(f"{' and '.join(claimants)} may be the same row of {roster}, which was not filled in.")
+        else:
+            rows[number][target_column] = as_cell(totals[claimants[0]])
+            num_filled += 1
     missing: list[str] = []
     for number, row in enumerate(rows):
-        if number not in owners and any(row[column] for column in header if column.lower() in IDENTITY):
+        if number not in possible and any(row[column] for column in header if column.lower() in IDENTITY):
             missing.append(" ".join(list(row.values())[:2]))
     if missing:
         print(f"Nothing was handed in by these of {roster}: {'; '.join(missing)}.")
     if target_column not in header:
         header.append(target_column)
     write_csv(target, [header] + [[row.get(column, "") for column in header] for row in rows])
-    print(f"{target}: {len(owners)} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
+    print(f"{target}: {num_filled} of {len(rows)} rows of {roster.name} filled in, in the column {target_column!r}.")
 
 
 def rows_of(student: str, rows: list[dict[str, str]]) -> list[int]:

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -196,7 +196,8 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                         selector.register(process.stdin, selectors.EVENT_WRITE)
                     unsent += json.dumps(steps[num_sent]).encode() + b"\n"
                     num_sent += 1
-                    deadline = min(end, time.monotonic() + protocol.seconds())
+                    protocol.sent = time.monotonic()
+                    deadline = min(end, protocol.sent + protocol.seconds())
                 ready = selector.select(min(WATCH_SECONDS, max(0, deadline - time.monotonic())))
                 if time.monotonic() >= deadline and not ready:
                     break
@@ -280,6 +281,7 @@ class Protocol:
         self.steps = steps
         self.current = -1  # the step that runs; -1 before the first, the number of steps after the last
         self.outcomes: dict[int, Outcome] = {}  # by the number of the step
+        self.sent = 0.0  # when the step that runs was sent, by the monotonic clock
 
     def is_over(self) -> bool:
         return self.current == len(self.steps)
@@ -306,6 +308,7 @@ class Protocol:
             case ["error", str(error)] if 0 <= self.current < len(self.steps) and outcome == Outcome():
                 self.outcomes[self.current] = Outcome(error=error)
             case ["done", self.current] if not num_missing:
+                self.outcomes[self.current] = replace(outcome, seconds=time.monotonic() - self.sent)
                 self.current += 1
             case _:
                 raise StuckError("The code wrote what only the grader's own code may write.")

@@ -96,11 +96,12 @@ Step: TypeAlias = CellStep | ProbeStep
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back of a step; of a cell that ran without an error, nothing."""
+    """What came back of a step; of a cell that ran without an error, the time alone."""
 
     answers: list[list] = field(default_factory=list)  # for each input that was asked `[answer]`, or `[]` if it failed
     error: str = ""  # the built-in type of the exception that the step ended with
     failure: str = ""  # a remark for the student, if the step ended the process or used up its time
+    seconds: float = 0  # how long the step took, if it came to its end
 
 
 class Verdict(TypedDict):
@@ -110,11 +111,21 @@ class Verdict(TypedDict):
     remark: str  # for the student; it gives no hidden number away
 
 
+class Lateness(TypedDict):
+    """How late a student handed in, and what that takes."""
+
+    handed_in: str  # the time of the submission
+    due: str  # the time until which it is not late
+    days: int  # those that have begun after `due`; 0 if in time
+    points: float  # the most that is taken for these days
+
+
 class Result(TypedDict):
     """A graded submission, as it is stored to be read when the same class is graded again."""
 
     verdicts: dict[str, Verdict]  # by the name of the question
     notes: dict[str, str]  # by the name of the question, what was taken for the answer and why, where it is not plain
     texts: dict[str, str]  # by the name of the free text, what the student wrote; empty if nothing
+    seconds: dict[str, float]  # by the name of the question, how long it took to get the answers, where some came
     code: str  # what counted of the student's code, as one Python file
     needs_look: str  # why the points may not be what the student has earned; empty for a result that counts

@@ -29,22 +29,47 @@ def find(paths: list[Path], assignment: str, names: Collection[str] = ()) -> dic
 
     In a folder that is given, each folder is a student's, whatever the files in it are called, and so is each file
     beside them. Of several files of a student the one counts that answers most of the questions `names`, then the one
-    that was handed in last; what was left out is printed. Raises `SystemExit` if there is nothing, or if two folders
-    that are given have the same student.
+    that was handed in last; what was left out is printed. Raises `SystemExit` if there is nothing.
     """
     files: dict[str, list[Path]] = {}
     for path in paths:
         for student, file in files_in(path, assignment):
-            files.setdefault(unicodedata.normalize("NFC", student), []).append(file)
+            files.setdefault(student, []).append(file)
     if not files:
         sys.exit("There are no submissions: give notebooks, or folders that hold notebooks.")
     submissions: dict[str, Path] = {}
-    for student, candidates in files.items():
+    names_shown = shown(files)
+    for name, candidates in files.items():
+        student = names_shown[name]
         *others, file = sorted(candidates, key=lambda file: (num_answers(file, names), *time_of(file)))
         submissions[student] = file
         if others:
             print(f"{student}: {file} counts, and not {', '.join(map(str, others))}.")
     return submissions
+
+
+def shown(names: Collection[str]) -> dict[str, str]:
+    """How tables and pages show the names of students: in one form of Unicode, with escapes for what is not UTF-8.
+
+    If two are the same after that, both are written with escapes. Those that look alike are printed.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(readable(name).casefold(), []).append(name)
+    names_shown: dict[str, str] = {}
+    for namesakes in alike.values():
+        is_unique = len(set(map(readable, namesakes))) == len(namesakes)
+        for name in namesakes:
+            names_shown[name] = readable(name) if is_unique else name.encode("unicode_escape").decode()
+        if len(namesakes) > 1:
+            together = " and ".join(names_shown[name] for name in namesakes)
+            print(f"{together} look alike and are graded as different students: if they are one, remove a folder.")
+    return names_shown
+
+
+def readable(name: str) -> str:
+    """A name in composed characters, with escapes for bytes that are not UTF-8."""
+    return unicodedata.normalize("NFC", name).encode(errors="backslashreplace").decode()
 
 
 def files_in(path: Path, assignment: str) -> list[tuple[str, Path]]:

@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 
 from grader import build, grade, sandbox
 from grader.trained_network import hand_in, moved, moved_data
+from utils import CORES
 from utils.data import FashionMNIST
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
@@ -48,6 +49,9 @@ def points(notebook, key) -> list:
 def solved(notebook):
     """The notebook with solutions, run from top to bottom."""
     solution = build.with_solutions(notebook)
+    for cell in solution.cells:
+        # Assignment 3 measures networks of these depths, for most of its time. The same code measures one layer.
+        cell.source = cell.source.replace("num_layers in (4, 8, 16):", "num_layers in (1,):")
     NotebookClient(solution, timeout=1800).execute(cwd=str(ROOT / "assignments"))
     return solution
 
@@ -192,9 +196,17 @@ def test_answers_are_compared_by_type_and_floats_within_a_tolerance(answer, expe
 
 
 HANG = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
-OUTSIDE = (
-    "import glob, os\nKEYS = glob.glob('/**/key.json', recursive=True) + glob.glob('/**/01_blocks*', recursive=True)\n"
-)
+OUTSIDE = """
+import os
+KEYS = []
+for folder, folders, files in os.walk("/"):
+    if folder == "/":
+        folders.remove("proc")  # which leads back to the same files
+    KEYS += [file for file in files if file == "key.json" or file.startswith("01_blocks")]
+def channels_read(*_):
+    assert not KEYS
+    return []
+"""
 FORGE = """
 import json, os
 for descriptor in range(64):
@@ -294,7 +306,7 @@ THREATS = {
     "patches the checker": CHECKER,
     "forges the protocol": FORGE + "def channels_read(*_): return []",
     "reads frames": FRAMES,
-    "reads the disk": OUTSIDE + "def channels_read(*_): return KEYS or []",
+    "reads the disk": OUTSIDE,
     "writes where it can": WRITE,
     "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
     "tells what was asked": NAMES,
@@ -313,17 +325,23 @@ def cheating(notebook, source: str):
 
 @pytest.fixture(scope="module")
 def graded(masters):
-    """Each threat's verdicts."""
+    """Each threat's verdicts. What is right needs a tenth of these seconds, and a third of this memory."""
     notebook, key = deepcopy(masters[BLOCKS])
     for question in key["questions"]:
-        question["seconds"] = 5
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(sandbox, "STEP_SECONDS", 5)
-        results = [
-            pool.submit(grade.grade, cheating(notebook, source), key, slot)
-            for slot, source in enumerate(THREATS.values())
-        ]
-    return {name: result.result()["verdicts"] for name, result in zip(THREATS, results, strict=True)}
+        question["seconds"] = 3
+    slots = list(range(CORES))
+
+    def grade_one(source):
+        slot = slots.pop()
+        try:
+            return grade.grade(cheating(notebook, source), key, slot)["verdicts"]
+        finally:
+            slots.append(slot)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(CORES) as pool:
+        patch.setattr(sandbox, "STEP_SECONDS", 3)
+        patch.setattr(sandbox, "MEMORY_BYTES", 2**30)
+        return dict(zip(THREATS, pool.map(grade_one, THREATS.values()), strict=True))
 
 
 @needs_sandbox
@@ -336,11 +354,14 @@ def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
 def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
     remarks = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
     assert remarks["hangs"] == remarks["drips"] == "The code ran for too long."
+    assert remarks["takes all memory"] == "The code took more than 1 GB of memory."
     assert remarks["hangs in the probe"] == remarks["tells what was asked"]
     assert remarks["forges the protocol"] == "The code wrote what only the grader's own code may write."
     assert remarks["ends the process"] == "The code ended its process."
     assert remarks["tells what was asked"] == remarks["fails for what was asked"]
     assert remarks["tells what was asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
+    # It has looked everywhere, and found nothing.
+    assert remarks["reads the disk"] == "0 of 8 answers were right."
     assert remarks["uses the network"] == "The code stopped with OSError."
 
 

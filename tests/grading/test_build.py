@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from mxnet import npx
 
-from grader import build
+from grader import build, schema
 from grader.__main__ import main
 
 MASTERS = Path(__file__).parents[2] / "assignments"
+GRADER = Path(build.__file__).parent
 # The smallest master with everything in it.
 MARK = "---\nnbgrader: {{grade_id: {}, grade: {}, solution: {}, locked: true, points: {}}}\n---\n"
 CELL = "```{{code-cell}} ipython3\n{}{}\n```\n\n"
@@ -101,6 +102,14 @@ def test_key_holds_the_answers_of_the_solution_and_depends_on_the_seed(tmp_path)
     for question, other_question in zip(key["questions"], other["questions"], strict=True):
         assert question["expected"] == [2 * number for (number,) in question["inputs"]]
         assert question["inputs"] != other_question["inputs"]
+
+
+def test_page_for_maintainers_names_every_field_of_a_key_and_every_module():
+    page = (GRADER / "README.md").read_text()
+    kinds = (schema.Key, schema.Cell, schema.Question, schema.Threshold, schema.Text, schema.Criterion)
+    fields = {f"{name}?" if name in kind.__optional_keys__ else name for kind in kinds for name in kind.__annotations__}
+    modules = {path.stem for path in GRADER.glob("*.py")} - {"__init__", "__main__"}
+    assert not [name for name in fields | modules if f"`{name}`" not in page]
 
 
 EDGES = """edges = {"the smallest": lambda random: [1]}

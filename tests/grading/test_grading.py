@@ -1,12 +1,13 @@
 """Grading a class: which files are submissions, and what tables and pages come out. No student's code runs here."""
 
 import csv
+import io
 import json
 
 import nbformat
 import pytest
 
-from grader import grade, report, sandbox, students
+from grader import grade, report, sandbox, similarity, students
 from grader.__main__ import main
 from grader.schema import KEY_VERSION, Key, Outcome
 
@@ -313,6 +314,20 @@ def test_statistics_of_questions_stand_in_a_table_and_on_the_class_page(handed_i
     assert f"discrimination: {double['discrimination']}" in (out / "summary.html").read_text()
 
 
+def test_median_time_of_the_answers_to_a_question_stands_in_the_table_and_in_a_plot_with_its_text(
+    handed_in, monkeypatch
+):
+    (handed_in / "kim.ipynb").write_text(notebook("5, 6"))
+    # The third ended before it had answered, which says nothing about the question.
+    outcomes = [Outcome([[20], [40]], seconds=0.25), Outcome([[20], [40]], seconds=0.5), Outcome(failure="It ended.")]
+    run_steps_in_turn(monkeypatch, *outcomes)
+    out = run(handed_in, "--jobs", "1")
+    double, why = report.read_csv(out / "questions.csv")
+    assert double["median seconds"] == "0.375" and why["median seconds"] == ""
+    summary = (out / "summary.html").read_text()
+    assert 'alt="Median seconds of the answers. double: 0.375"' in summary and "median seconds: 0.375" in summary
+
+
 def test_points_by_hand_replace_the_graders_and_survive_another_run(handed_in):
     out = run(handed_in)
     report.write_csv(out / "by_hand.csv", [report.BY_HAND, ("bob", "double", "3,5", "A typing mistake.")])
@@ -337,6 +352,137 @@ def test_points_by_hand_that_cannot_be_are_refused(row, sentence, handed_in):
     report.write_csv(out / "by_hand.csv", [report.BY_HAND, row])
     with pytest.raises(SystemExit, match=sentence):
         run(handed_in)
+
+
+TIMES = "student,time\nada,2026-03-01T23:59\nbob,2026-03-03T00:30\neve,2026-03-02 00:00\n"
+
+
+def run_late(handed_in, times=TIMES, due="2026-03-01T23:59", percent="10"):
+    """Grade with a deadline."""
+    (handed_in.parent / "times.csv").write_text(times)
+    return run(handed_in, "--due", due, "--times", handed_in.parent / "times.csv", "--late-per-day", percent)
+
+
+def test_each_day_that_has_begun_takes_its_percentage_of_all_points(handed_in):
+    fill_in(run(handed_in) / "rubric.csv", lambda row: "1")
+    out = run_late(handed_in)
+    assert table(out / "grades.csv") == [
+        ["student", "double", "why", "days late", "points"],
+        ["ada", "4", "2", "0", "6"],
+        ["bob", "2", "2", "2", "2.6"],
+        ["eve", "0", "0", "1", "0"],
+    ]
+    pages = {name: (out / "feedback" / f"{name}.html").read_text() for name in ("ada", "bob", "eve")}
+    assert "2.6 points in all." in pages["bob"]
+    assert "Handed in 2026-03-03 00:30, due 2026-03-01 23:59: 2 days late, which takes 1.4 points." in pages["bob"]
+    assert "Handed in 2026-03-01 23:59, in time." in pages["ada"]
+    assert "1 day late, which takes 0 points." in pages["eve"]
+    assert "2 of 3 students handed in late." in (out / "summary.html").read_text()
+
+
+def test_lateness_does_not_change_the_statistics_of_a_question(handed_in):
+    fill_in(run(handed_in) / "rubric.csv", lambda row: "1")
+    before = table(run(handed_in) / "questions.csv")
+    assert table(run_late(handed_in, percent="100") / "questions.csv") == before
+    assert [row[-1] for row in table(handed_in.parent / "out" / "grades.csv")[1:]] == ["6", "0", "0"]
+
+
+def test_points_that_wait_to_be_given_by_hand_wait_with_a_deadline_too(handed_in):
+    out = run_late(handed_in)
+    assert table(out / "grades.csv")[2] == ["bob", "2", "", "2", ""]
+    assert "2 days late, which takes up to 1.4 points." in (out / "feedback" / "bob.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        "user_id,submitted_at\n4711,2026-03-02T01:00:00Z\n4712,2026-03-01T22:59:00Z\n",
+        "SID,Submission Time\n4711,2026-03-01 23:59:01 +0000\n4712,2026-03-01 22:59:00 -0000\n",
+    ],
+    ids=["Canvas", "Gradescope"],
+)
+def test_times_of_canvas_and_gradescope_are_read_as_they_are(times, handed_in):
+    for path in handed_in.iterdir():
+        path.unlink()
+    for name in ("lada_4711_99_a", "bob_4712_98_a"):
+        (handed_in / f"{name}.ipynb").write_text(notebook())
+    out = run_late(handed_in, times, "2026-03-02T00:59+01:00")
+    assert [row[:1] + row[3:4] for row in table(out / "grades.csv")[1:]] == [["bob_4712", "0"], ["lada_4711", "1"]]
+
+
+def test_times_in_moodles_grading_worksheet_are_read_as_they_are(handed_in):
+    for path in handed_in.iterdir():
+        path.unlink()
+    (handed_in / "Ada L._4711_x").mkdir()
+    (handed_in / "Ada L._4711_x" / "a.ipynb").write_text(notebook())
+    rows = 'Participant 4711,Ada L.,"Monday, 2 March 2026, 12:01 AM"\nParticipant 4712,Bob,-\n'
+    out = run_late(handed_in, f"Identifier,Full name,Last modified (submission)\n{rows}")
+    assert table(out / "grades.csv")[1][3] == "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"times": TIMES.replace("2026-03-03T00:30", "3.3.26")}, r"times\.csv: '3\.3\.26' of bob is no time"),
+        ({"times": TIMES.replace("2026-03-03T00:30", "")}, r"times\.csv: '' of bob is no time"),
+        ({"times": TIMES.replace("00:30", "00:30Z")}, r"'2026-03-03T00:30Z' of bob .* offset .* --due"),
+        ({"times": TIMES.replace("bob", "rob")}, r"times\.csv has no row for bob: add one"),
+        ({"times": f"{TIMES}ada,2026-03-01T12:00\n"}, r"times\.csv has 2 rows for ada: keep one"),
+        ({"times": TIMES.replace("time", "when")}, r"times\.csv must have a row for each student, with the columns"),
+        ({"times": "student,time\n"}, r"times\.csv must have a row for each student, with the columns"),
+        ({"due": "2026-03-01"}, "--due: '2026-03-01' is no time"),
+        ({"percent": "-1"}, "--late-per-day must be from 0 to 100"),
+    ],
+)
+def test_deadline_that_cannot_be_kept_stops_before_anything_is_graded(change, sentence, handed_in, monkeypatch):
+    sent = record_steps(monkeypatch)
+    with pytest.raises(SystemExit, match=sentence):
+        run_late(handed_in, **change)
+    assert not sent and not (handed_in.parent / "out").exists()
+
+
+def test_deadline_needs_a_table_of_times(handed_in):
+    with pytest.raises(SystemExit, match="--due needs --times"):
+        run(handed_in, "--due", "2026-03-01T23:59")
+    with pytest.raises(SystemExit, match="--times and --late-per-day need --due"):
+        run(handed_in, "--late-per-day", "10")
+
+
+@pytest.fixture
+def checker(handed_in, monkeypatch):
+    """A program in the place of the checker of similarity, which is found by PATH and has its script given."""
+
+    def install(script: str) -> None:
+        program = handed_in.parent / "bin" / similarity.COMMAND[0]
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    return install
+
+
+def test_checker_of_similarity_compares_the_code_of_all_students_where_it_is_installed(checker, handed_in, capsys):
+    checker('for last; do :; done; ls "$2" > "$last"')
+    out = run(handed_in)
+    assert (out / "similarity.html").read_text().split() == ["ada.py", "bob.py", "eve.py"]
+    assert f"{out / 'similarity.html'}: which answers are alike" in capsys.readouterr().out
+
+
+def test_checker_of_similarity_that_fails_is_named_and_the_report_before_stays(checker, handed_in, capsys):
+    checker("echo no tokens >&2; exit 0")
+    (handed_in.parent / "out").mkdir()
+    (handed_in.parent / "out" / "similarity.html").write_text("before")
+    out = run(handed_in)
+    assert "copydetect has compared nothing (no tokens)" in capsys.readouterr().out
+    assert (out / "similarity.html").read_text() == "before" and (out / "grades.csv").exists()
+
+
+def test_checker_of_similarity_that_is_not_installed_is_asked_for_in_one_sentence(handed_in, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    out = run(handed_in)
+    assert "Nobody's answers were compared: install copydetect" in capsys.readouterr().out
+    assert not (out / "similarity.html").exists()
 
 
 def test_teacher_sees_what_each_probe_asked_and_got(handed_in, capsys):
@@ -425,10 +571,58 @@ def test_file_that_is_no_notebook_is_named_with_its_student_while_all_others_are
     assert "answers.pdf. This is not a Jupyter notebook." in printed and "kim has handed in" in printed
 
 
-def test_names_of_one_form_of_unicode_are_one_student(tmp_path):
-    for name in ("Zo\u00e9", "Zoe\u0301"):
-        (tmp_path / f"{name}.ipynb").write_text(notebook())
+def test_name_has_one_form_of_unicode_whatever_the_file_system_made_of_it(tmp_path):
+    (tmp_path / "Zoe\u0301.ipynb").write_text(notebook())
     assert list(students.find([tmp_path], "05_test", ["double"])) == ["Zo\u00e9"]
+
+
+def rename(handed_in, **names):
+    """Give the notebooks of ada and bob these names, and remove all others."""
+    for path in handed_in.iterdir():
+        path.rename(handed_in / f"{names[path.stem]}.ipynb") if path.stem in names else path.unlink()
+
+
+def test_namesakes_in_two_forms_of_unicode_are_two_students_and_both_are_named(handed_in, capsys):
+    rename(handed_in, ada="Zoe\u0301", bob="Zo\u00e9")
+    (handed_in / "kim.ipynb").write_text(notebook())
+    out = run(handed_in)
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Zoe\\u0301", "4"], ["Zo\\xe9", "2"], ["kim", "4"]]
+    assert "Zoe\\u0301 and Zo\\xe9 look alike and are graded as different students" in capsys.readouterr().out
+    assert len(list((out / "feedback").iterdir())) == 3
+
+
+def test_names_that_differ_by_case_alone_have_pages_that_every_file_system_tells_apart(handed_in, capsys):
+    rename(handed_in, ada="Kim", bob="kim")
+    (handed_in.parent / "roster.csv").write_text("Username\nkim\n")
+    out = run(handed_in, "--roster", handed_in.parent / "roster.csv")
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Kim", "4"], ["kim", "2"]]
+    for folder, kind in (("feedback", "html"), ("code", "py")):
+        assert {path.name for path in (out / folder).iterdir()} == {f"Kim.{kind}", f"kim (2).{kind}"}
+    assert "1 of 2 answers were right" in (out / "feedback" / "kim (2).html").read_text()
+    assert table(out / "lms.csv")[1:] == [["kim", ""]]
+    printed = capsys.readouterr().out
+    assert "Kim and kim look alike and are graded as different students" in printed
+    assert "Kim and kim may be the same row of" in printed
+
+
+def test_name_that_is_not_utf_8_is_printed_and_written_with_escapes(handed_in, monkeypatch):
+    rename(handed_in, ada="Zo\udce9", bob="Bob")  # as Latin-1 wrote it
+    (handed_in / "Zo\udce9.ipynb").write_text("no JSON")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", printed)
+    out = run(handed_in)
+    assert [row[:2] for row in table(out / "grades.csv")[1:]] == [["Bob", "2"], ["Zo\\udce9", "0"]]
+    assert (out / "feedback" / "Zo\\udce9.html").exists()
+    printed.seek(0)
+    assert "Zo\\udce9 has handed in" in printed.read()
+
+
+def test_long_name_of_a_folder_has_a_page(handed_in):
+    rename(handed_in, ada="ada")
+    (handed_in / ("\u00e9" * 127)).mkdir()
+    (handed_in / "ada.ipynb").rename(handed_in / ("\u00e9" * 127) / "ada.ipynb")
+    (page,) = (run(handed_in) / "feedback").iterdir()
+    assert page.stem == "\u00e9" * 120
 
 
 def test_no_submissions_are_refused(tmp_path):
@@ -516,7 +710,8 @@ def test_strange_file_names_and_texts_do_no_harm(name, handed_in):
     for path in (handed_in / f"{name}.ipynb", handed_in / "ada.ipynb"):
         path.write_text(notebook().replace("Because.", "=1 <script> \\ud800"))
     out = run(handed_in)
-    assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{name}.html", "ada.html"])
+    shown = name.encode(errors="backslashreplace").decode()
+    assert sorted(path.name for path in (out / "feedback").iterdir()) == sorted([f"{shown}.html", "ada.html"])
     cells = [cell for path in (out / "grades.csv", out / "rubric.csv") for row in table(path) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     pages = "".join(path.read_text() for path in out.rglob("*.html"))

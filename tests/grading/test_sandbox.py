@@ -144,6 +144,14 @@ def test_nothing_of_a_submission_outlives_it(graded):
     assert not [process for process in psutil.process_iter(["name"]) if process.info["name"] == "a-daemon"]
 
 
+def test_time_of_a_probe_is_that_of_its_calls_alone():
+    probe = "import time\ndef probe(seconds):\n    time.sleep(seconds)\n    return 1"
+    outcomes = sandbox.run_steps(
+        [{"source": "import time\ntime.sleep(1)"}, {"probe": probe, "inputs": [[0.1], [0.2]], "seconds": 10}]
+    )
+    assert 0.3 <= outcomes[1].seconds < 1 <= outcomes[0].seconds
+
+
 SPREAD = """
 import os
 try:
