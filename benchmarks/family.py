@@ -20,7 +20,7 @@ from utils.spec import Spec, imagenet_spec
 # isort: split
 import mxnet as mx
 
-SECONDS, NUM_IMAGES, ROUNDS = 60, 25_600, 5
+SECONDS, NUM_IMAGES, ROUNDS = 60, 12_800, 5
 NETWORKS = [(8, 2, 2, 2), (16, 3, 6, 4), (16, 3, 6, 12, 8), (24, 6, 12, 24), (32, 6, 12, 24, 16)]
 
 
