@@ -128,7 +128,7 @@ def run_steps(steps: Sequence[Step], slot: int = 0, safe: bool = True) -> list[O
         attempt = run_once(steps_left(steps, outcomes), slot, safe, end)
         if attempt.stuck == -1 and time.monotonic() < end:
             if attempt.remark == ENDED:
-                raise MachineError("The sandbox ended before the first step: see whether /dev/null is a device.")
+                raise MachineError("The sandbox ended before its first step.")
             raise MachineError(f"The sandbox did not start within {STARTING_SECONDS} seconds.")
         for number, outcome in attempt.outcomes.items():
             outcomes.setdefault(number, outcome)
