@@ -108,7 +108,10 @@ def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device) -> No
         for _ in range(NUM_STEPS):
             net(X).wait_to_read()
         return
-    net(X[:1])  # settles the shapes, so that the trainer finds all parameters
+    # Settles the shapes, so that the trainer finds all parameters; as in training, because after a prediction MXNet
+    # puts weights in another order, at a moment of its own, and what the first step takes would depend on when.
+    with autograd.train_mode():
+        net(X[:1])
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
     for _ in range(NUM_STEPS):
