@@ -20,6 +20,7 @@ from unittest.mock import patch
 import cloudpickle
 from d2l import mxnet as d2l
 from mxnet import MXNetError, autograd, context, gluon, np, npx
+from mxnet.context import Context
 
 from utils.backward import backward
 from utils.cost import BYTES_PER_NUMBER
@@ -84,15 +85,9 @@ def report(writer: Connection, task: bytes) -> None:
     os._exit(0)
 
 
-def measure(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str, device) -> int:
-    # Let malloc give back each large piece at once. What it keeps for later depends on what came before.
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
-    # The libraries' own memory belongs to the baseline: let a small network wake them.
-    warm = gluon.nn.HybridSequential()
-    warm.add(gluon.nn.Conv2D(8, 3), gluon.nn.BatchNorm(), gluon.nn.Activation("relu"), gluon.nn.Dense(2))
-    warm.initialize(ctx=device)
-    run(warm, (1, 3, 16, 16), mode, device)
-    del warm
+def measure(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode: str, device: Context) -> int:
+    """What `peak_memory` returns, in this process (chapter 09)."""
+    wake_libraries(mode, device)
     baseline = used(device)
     if device.device_type == "cpu":
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
@@ -102,13 +97,26 @@ def measure(build: Callable[[], gluon.Block], input_shape: tuple[int, ...], mode
     return used(device, peak=True) - baseline
 
 
-def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device) -> None:
+def wake_libraries(mode: str, device: Context) -> None:
+    """Let malloc and the libraries take what they take but once, which a small network makes them do."""
+    # Let malloc give back each large piece at once. What it keeps for later depends on what came before.
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Conv2D(8, 3), gluon.nn.BatchNorm(), gluon.nn.Activation("relu"), gluon.nn.Dense(2))
+    net.initialize(ctx=device)
+    run(net, (1, 3, 16, 16), mode, device)
+
+
+def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device: Context) -> None:
     X, y = np.ones(input_shape, ctx=device), np.zeros(input_shape[0], ctx=device)
     if mode == "forward":
         for _ in range(NUM_STEPS):
             net(X).wait_to_read()
         return
-    net(X[:1])  # settles the shapes, so that the trainer finds all parameters
+    # Settles the shapes, so that the trainer finds all parameters; as in training, because after a prediction MXNet
+    # puts weights in another order, at a moment of its own, and what the first step takes would depend on when.
+    with autograd.train_mode():
+        net(X[:1])
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
     for _ in range(NUM_STEPS):
@@ -119,7 +127,7 @@ def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device) -> No
         npx.waitall()
 
 
-def used(device, peak: bool = False) -> int:
+def used(device: Context, peak: bool = False) -> int:
     """Bytes of the device in use; with `peak`, the most so far (on a GPU the same: MXNet gives nothing back)."""
     npx.waitall()
     if device.device_type == "gpu":

@@ -5,11 +5,14 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 import mxnet as mx
 import pytest
 from mxnet import autograd, nd, np, npx
 
+from tools.cells import definitions
+from tools.notebooks import code, from_source
 from utils import cost, measure, memory_efficient
 from utils.backward import backward
 from utils.densenet import DenseNet
@@ -273,6 +276,15 @@ def test_peak_memory_repeats_and_holds_what_training_keeps():
     # They differ by less than 1 percent; a process that had measured before would find most of the memory taken.
     assert second == pytest.approx(first, rel=0.05)
     assert KEPT < first < KEPT + BESIDE
+
+
+@pytest.mark.parametrize("name", ["measure", "used"])
+def test_chapter_prints_the_lines_that_measure_as_the_library_holds_them(name):
+    root = Path(__file__).parents[2]
+    library = dict(definitions((root / "utils" / "peak.py").read_text()))
+    cells = code(from_source(root / "chapters" / "09_measuring_memory.md"))
+    chapter = [printed for cell in cells for defined, printed in definitions(cell) if defined == name]
+    assert chapter == [library[name]]
 
 
 def test_a_forward_pass_alone_keeps_nothing_for_a_backward_pass():
