@@ -387,7 +387,7 @@
       };
       const { drawing, table, memory } = this.parts;
       drawing.replaceChildren(draw(stages, spec, channels, title, this.pointedAt, point));
-      const whole = "Multiply-adds and activations are for the whole batch.";
+      const whole = "Multiply-adds, activations and bytes moved are for the whole batch.";
       table.replaceChildren(shapeTable(stages, sum, `${input}. ${whole}`));
       const memoryCaption = `${input}: activation memory, plain and memory-efficient.`;
       memory.replaceChildren(memoryTable(stages, byStage(memoryEfficient(rows)), memoryCaption));
