@@ -200,8 +200,8 @@ OUTSIDE = """
 import os
 KEYS = []
 for folder, folders, files in os.walk("/"):
-    if folder == "/":
-        folders.remove("proc")  # which leads back to the same files
+    # Systems and packages have many files and bring no key; /proc leads back to the same files.
+    folders[:] = set(folders) - {"proc", "usr", "lib", "include"}
     KEYS += [file for file in files if file == "key.json" or file.startswith("01_blocks")]
 def channels_read(*_):
     assert not KEYS
@@ -360,7 +360,7 @@ def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
     assert remarks["ends the process"] == "The code ended its process."
     assert remarks["tells what was asked"] == remarks["fails for what was asked"]
     assert remarks["tells what was asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
-    # It has looked everywhere, and found nothing.
+    # It has come to the end of its search, and found nothing.
     assert remarks["reads the disk"] == "0 of 8 answers were right."
     assert remarks["uses the network"] == "The code stopped with OSError."
 
