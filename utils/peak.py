@@ -26,7 +26,7 @@ from utils.backward import backward
 from utils.cost import BYTES_PER_NUMBER
 from utils.training import OUT_OF_MEMORY
 
-NUM_STEPS = 3
+NUM_STEPS = 2  # the second takes more than the first, and as much as each later one
 M_MMAP_THRESHOLD = -3  # malloc.h
 ADDRESSABLE_BYTES = 2**47  # a program's half of the addresses of an x86-64 or ARM processor
 
