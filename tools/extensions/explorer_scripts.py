@@ -6,7 +6,15 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 FILES = {
-    "densenet-explorer": ("cost.js", "elements.js", "explorer.js", "explorer.css"),
+    "densenet-explorer": ("elements.js", "explorer/cost.js", "explorer/explorer.js", "explorer/explorer.css"),
+    "densenet-practice": (
+        "elements.js",
+        "explorer/cost.js",
+        "explorer/drills.js",
+        "explorer/practice.js",
+        "explorer/explorer.css",
+        "explorer/practice.css",
+    ),
 }
 
 
@@ -18,9 +26,9 @@ def add_files(
         if f"<{element}" in context.get("body", ""):
             for file in files:
                 if file.endswith(".css"):
-                    app.add_css_file(f"explorer/{file}")
+                    app.add_css_file(file)
                 else:
-                    app.add_js_file(f"explorer/{file}", loading_method="defer")
+                    app.add_js_file(file, loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -10,7 +10,7 @@
 
 (() => {
   const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient } = DenseNetCost;
-  const { html, svg, scrolling, grouped, inWords, define } = DenseNetElements;
+  const { html, svg, scrolling, grouped, inWords, sentence, define } = Elements;
   const PARTS = ["drawing", "table", "memory"];
   const MOST_LAYERS = 1000;
 
@@ -341,15 +341,15 @@
     }
 
     attempt(action) {
-      let sentence = "";
+      let problem = "";
       try {
         action();
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        sentence = error.message;
+        problem = error.message;
       }
-      if (this.problem.textContent !== sentence) this.problem.textContent = sentence;
-      this.results.classList.toggle("explorer-stale", sentence !== "");
+      if (this.problem.textContent !== problem) this.problem.textContent = problem;
+      this.results.classList.toggle("explorer-stale", problem !== "");
     }
 
     show({ side, batch, channels, num_classes, ...spec }) {
@@ -369,8 +369,7 @@
       const input = `${title}, input (${[batch, channels, side, side].join(", ")})`;
       const point = (box) => {
         this.pointedAt = box.name;
-        const sentence = describe(box, spec);
-        this.status.textContent = `${sentence[0].toUpperCase()}${sentence.slice(1)}.`;
+        this.status.textContent = sentence(describe(box, spec));
       };
       const { drawing, table, memory } = this.parts;
       drawing.replaceChildren(draw(stages, spec, channels, title, this.pointedAt, point));
