@@ -9,6 +9,7 @@
 "use strict";
 
 (() => {
+  const { html, svg, grouped, inWords, sentence, define } = Elements;
   const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient } = DenseNetCost;
   const PARTS = ["drawing", "table", "memory"];
   const MOST_LAYERS = 1000;
@@ -39,19 +40,8 @@
     return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
   }
 
-  const grouped = (number) => number.toLocaleString("en-US");
   const megabytes = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const inMegabytes = (bytes) => megabytes.format(bytes / 1e6);
-  const inWords = (list) => list.join(", ").replace(/, ([^,]*)$/, " and $1");
-
-  function append(node, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
-  const html = (tag, attributes, ...children) => append(document.createElement(tag), attributes, children);
-  const svg = (tag, attributes, ...children) =>
-    append(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
   const scrolling = (label, ...children) =>
     html("div", { class: "explorer-scroll", role: "region", tabindex: 0, "aria-label": label }, ...children);
@@ -354,15 +344,15 @@
     }
 
     attempt(action) {
-      let sentence = "";
+      let problem = "";
       try {
         action();
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        sentence = error.message;
+        problem = error.message;
       }
-      if (this.problem.textContent !== sentence) this.problem.textContent = sentence;
-      this.results.classList.toggle("explorer-stale", sentence !== "");
+      if (this.problem.textContent !== problem) this.problem.textContent = problem;
+      this.results.classList.toggle("explorer-stale", problem !== "");
     }
 
     show({ side, batch, channels, num_classes, ...spec }) {
@@ -382,8 +372,7 @@
       const input = `${title}, input (${[batch, channels, side, side].join(", ")})`;
       const point = (box) => {
         this.pointedAt = box.name;
-        const sentence = describe(box, spec);
-        this.status.textContent = `${sentence[0].toUpperCase()}${sentence.slice(1)}.`;
+        this.status.textContent = sentence(describe(box, spec));
       };
       const { drawing, table, memory } = this.parts;
       drawing.replaceChildren(draw(stages, spec, channels, title, this.pointedAt, point));
@@ -406,8 +395,5 @@
     }
   }
 
-  // Before the page is parsed, the fallback inside the element could not be replaced: it is not there yet.
-  const define = () => customElements.define("densenet-explorer", DensenetExplorer);
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", define);
-  else define();
+  define("densenet-explorer", DensenetExplorer);
 })();
