@@ -6,7 +6,7 @@
 "use strict";
 
 (() => {
-  const { html, svg, grouped, inWords, sentence, define } = Elements;
+  const { html, svg, inWords, sentence, define } = Elements;
   const { build, allOn, forward, probabilities, terms, receptiveField, garments } = LivingNetwork;
   const SIDE = 28;
   const INK = 220;
@@ -14,7 +14,10 @@
   const PRESETS = [
     { question: "Switch off the input of block 2: which class suffers most?", off: ["transition 1"] },
     { question: "Switch off layer 1 of block 3 instead: what is missed?", off: ["layer 1 of block 3"] },
-    { question: "How much of the picture does one pixel of the last layer see?", pixel: ["layer 2 of block 3", 0, 3, 3] },
+    {
+      question: "How much of the picture does one pixel of the last layer see?",
+      pixel: ["layer 2 of block 3", 0, 3, 3],
+    },
     {
       question: "And what does it see without the input of its block?",
       off: ["transition 2"],
@@ -22,7 +25,11 @@
     },
   ];
 
-  const decimal = (number, digits = 2) => number.toFixed(digits).replace("-", "\u2212").replace(/^\u2212(0\.?0*)$/, "$1");
+  const decimal = (number, digits = 2) =>
+    number
+      .toFixed(digits)
+      .replace("-", "\u2212")
+      .replace(/^\u2212(0\.?0*)$/, "$1");
   const percent = (share) => `${(100 * share).toFixed(0)} %`;
 
   /* Drawing */
@@ -40,7 +47,8 @@
     return from.map((value, i) => value + (to[i] - value) * (2 * share - place));
   }
 
-  const limits = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+  const limits = (values) =>
+    values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 
   // Draws numbers as pixels, from the darkest for `low` to the lightest for `high`.
   function paint(canvas, values, [low, high], shade = colour) {
@@ -72,7 +80,8 @@
   // The pixel of a square canvas under the pointer.
   function pixelAt(canvas, { clientX, clientY }, side) {
     const box = canvas.getBoundingClientRect();
-    const place = (position, start, size) => Math.min(Math.max(Math.floor(((position - start) / size) * side), 0), side - 1);
+    const place = (position, start, size) =>
+      Math.min(Math.max(Math.floor(((position - start) / size) * side), 0), side - 1);
     return [place(clientY, box.top, box.height), place(clientX, box.left, box.width)];
   }
 
@@ -132,7 +141,9 @@
       if (pixel) this.look(...pixel);
       this.refresh();
       this.judge();
-      const which = off.length ? sentence(`${inWords(off.map((name) => this.named(this.indexOf(name))))} is off`) : "Everything is on.";
+      const which = off.length
+        ? sentence(`${inWords(off.map((name) => this.named(this.indexOf(name))))} is off`)
+        : "Everything is on.";
       this.say(`${which} ${this.answer()}`);
     }
 
@@ -161,7 +172,11 @@
       board.addEventListener("pointermove", (event) => {
         if (isDrawing) this.dab(pixelAt(this.canvas, event, SIDE), erases.checked);
       });
-      for (const type of ["pointerup", "pointercancel"]) board.addEventListener(type, () => (isDrawing = false));
+      for (const type of ["pointerup", "pointercancel"]) {
+        board.addEventListener(type, () => {
+          isDrawing = false;
+        });
+      }
       board.addEventListener("keydown", (event) => this.drawByKey(event));
       board.addEventListener("focus", () => this.showBrush());
       board.addEventListener("blur", () => this.framePicture(this.field));
@@ -252,7 +267,10 @@
       const cells = ["living-bar", "living-right"];
       this.rows = this.network.classes.map((name) => {
         const [bar, right] = cells.map((look) => html("td", { class: look }));
-        bar.append(html("span", {}), svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true }));
+        bar.append(
+          html("span", {}),
+          svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true }),
+        );
         return { row: html("tr", {}, html("th", { scope: "row" }, name), bar, right), bar, right };
       });
       const head = ["class", "probability", "right of five"].map((text) => html("th", { scope: "col" }, text));
@@ -265,7 +283,12 @@
         html("thead", {}, html("tr", {}, ...head)),
         html("tbody", {}, ...this.rows.map(({ row }) => row)),
       );
-      const box = html("div", { class: "living-answers", role: "group", tabindex: 0, "aria-label": "The head" }, table, this.total);
+      const box = html(
+        "div",
+        { class: "living-answers", role: "group", tabindex: 0, "aria-label": "The head" },
+        table,
+        this.total,
+      );
       for (const type of ["pointerenter", "focus"]) {
         box.addEventListener(type, () => this.point(this.network.nodes.length - 1));
       }
@@ -287,14 +310,21 @@
         row.classList.toggle("living-best", chance === most);
         bar.firstChild.textContent = percent(chance);
         const now = svg("rect", { class: "living-now", x: 0, y: 0, width: 100 * chance, height: 10 });
-        const then = svg("rect", { class: "living-then", x: Math.min(100 * before, 98.5), y: 0, width: 1.5, height: 10 });
+        const then = svg("rect", {
+          class: "living-then",
+          x: Math.min(100 * before, 98.5),
+          y: 0,
+          width: 1.5,
+          height: 10,
+        });
         bar.lastChild.replaceChildren(now, then);
       });
     }
 
     // All 50 garments, one a task, so that the page goes on answering.
     judge() {
-      const round = (this.round = {});
+      const round = {};
+      this.round = round;
       const right = Array(this.network.classes.length).fill(0);
       const next = (place) => {
         if (round !== this.round || !this.isConnected) return;
@@ -319,7 +349,7 @@
     }
 
     showRight(right) {
-      this.rows.forEach((row, place) => (row.right.textContent = right[place]));
+      for (const [place, row] of this.rows.entries()) row.right.textContent = right[place];
       const sum = right.reduce((a, b) => a + b, 0);
       const now = this.on.flat().includes(false) ? ` With everything on it is ${this.allRight}.` : "";
       if (!now) this.allRight = sum;
@@ -380,7 +410,13 @@
       });
       const maps = Array.from({ length: channels }, (_, channel) => {
         const label = `channel ${channel} of ${named}`;
-        const attributes = { type: "button", class: "living-map", tabindex: -1, "data-channel": channel, "aria-label": label };
+        const attributes = {
+          type: "button",
+          class: "living-map",
+          tabindex: -1,
+          "data-channel": channel,
+          "aria-label": label,
+        };
         return html("button", attributes, squareCanvas(side));
       });
       const note = html("span", { class: "living-note", "aria-hidden": true });
@@ -412,13 +448,13 @@
         group.classList.toggle("living-read", isRead);
         note.textContent = isRead ? " is read" : place === index ? " reads" : "";
       }
-      const from = node.reads.map((source) => {
-        return nodes[source].kind === "image" ? "the picture" : `${nodes[source].channels} of ${this.named(source)}`;
-      });
       const total = node.reads.reduce((sum, source) => sum + nodes[source].channels, 0);
-      const many = node.kind === "stem" ? "" : ` ${grouped(total)} channels,`;
+      const parts = node.reads.map((source) => `${nodes[source].channels} of ${this.named(source)}`);
+      let what = `${total} channels, ${inWords(parts)},`;
+      if (parts.length === 1) what = `the ${total} channels of ${this.named(node.reads[0])}`;
+      if (node.kind === "stem") what = "the picture";
       const makes = node.kind === "head" ? `the ${node.channels} scores` : `${node.channels} channels`;
-      this.say(sentence(`${this.named(index)} reads${many} ${inWords(from)}, and makes ${makes}`));
+      this.say(sentence(`${this.named(index)} reads ${what} and makes ${makes}`));
     }
 
     hover(event) {
@@ -524,7 +560,7 @@
     look(name, channel, row, column) {
       const { side } = this.network.nodes[this.indexOf(name)];
       Object.assign(this.pixelPart.dataset, { node: name, channel });
-      [this.large, this.row, this.column].forEach((input) => (input.max = side - 1));
+      for (const input of [this.row, this.column]) input.max = side - 1;
       [this.large.width, this.large.height] = [side, side];
       this.largeOverlay.setAttribute("viewBox", `0 0 ${side} ${side}`);
       [this.row.value, this.column.value, this.term.value] = [row, column, 0];
@@ -558,7 +594,6 @@
     }
 
     showTerm(parts, kind, value) {
-      const { nodes } = this.network;
       this.term.max = parts.length - 1;
       const place = Math.min(Number(this.term.value), parts.length - 1);
       const part = parts[place];

@@ -5,6 +5,7 @@
 // (channel, side, side) in one piece.
 "use strict";
 
+// biome-ignore lint/correctness/noUnusedVariables: other scripts use it.
 const LivingNetwork = (() => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
@@ -27,7 +28,9 @@ const LivingNetwork = (() => {
     let side = 28;
     const nodes = [{ name: "picture", kind: "image", reads: [], channels: 1, side }];
     const add = (node, ...made) => nodes.push(Object.assign(node, ...made)) - 1;
-    let reads = [add({ name: "stem", kind: "stem", reads: [0], channels: spec.initial_channels, side }, weightsOf(next()))];
+    let reads = [
+      add({ name: "stem", kind: "stem", reads: [0], channels: spec.initial_channels, side }, weightsOf(next())),
+    ];
     spec.blocks.forEach((numLayers, block) => {
       for (let layer = 1; layer <= numLayers; layer++) {
         const node = { name: `layer ${layer} of block ${block + 1}`, kind: "layer", reads, block, side };
@@ -97,9 +100,15 @@ const LivingNetwork = (() => {
           for (const end = to + side; to < end; to++, above++) {
             const [here, below] = [above + wide, above + 2 * wide];
             result[to] +=
-              a * framed[above] + b * framed[above + 1] + c * framed[above + 2] +
-              d * framed[here] + e * framed[here + 1] + f * framed[here + 2] +
-              g * framed[below] + h * framed[below + 1] + i * framed[below + 2];
+              a * framed[above] +
+              b * framed[above + 1] +
+              c * framed[above + 2] +
+              d * framed[here] +
+              e * framed[here + 1] +
+              f * framed[here + 2] +
+              g * framed[below] +
+              h * framed[below + 1] +
+              i * framed[below + 2];
           }
         }
       }
