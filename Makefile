@@ -6,7 +6,7 @@
 RUN := PYTHONDONTWRITEBYTECODE= PYTHONPATH=. .venv/bin/python -m
 # A thread for each process of the tests: together they take all cores.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
-LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
 UV = $(or $(shell command -v uv),.uv/bin/uv)
 
 help:  ## this list

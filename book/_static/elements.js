@@ -1,6 +1,7 @@
 // Elements of a page, made and filled in one call, and numbers and lists as the pages write them.
 "use strict";
 
+// biome-ignore lint/correctness/noUnusedVariables: other scripts use it.
 const Elements = (() => {
   function append(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

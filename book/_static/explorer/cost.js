@@ -2,6 +2,7 @@
 // Keys of specs, settings and rows are spelled as in Python, because addresses and error sentences name them.
 "use strict";
 
+// biome-ignore lint/correctness/noUnusedVariables: other scripts use it.
 const DenseNetCost = (() => {
   const BYTES_PER_NUMBER = 4;
 
@@ -245,7 +246,10 @@ const DenseNetCost = (() => {
   // The sum of each stage: stem, blocks, transitions, head.
   const byStage = (layers) =>
     [...new Set(layers.map((layer) => layer.stage))].map((stage) =>
-      total(layers.filter((layer) => layer.stage === stage), stage),
+      total(
+        layers.filter((layer) => layer.stage === stage),
+        stage,
+      ),
     );
 
   // The layers with the activation_bytes of a memory-efficient network (chapter 10): its blocks and transitions compute

@@ -4,6 +4,7 @@
 // is shown, and the slips by which wrong numbers are known, are expressions such as "64 + 6 × 32".
 "use strict";
 
+// biome-ignore lint/correctness/noUnusedVariables: other scripts use it.
 const DenseNetDrills = (() => {
   const { presets, Walk, layers, byStage, memoryEfficient } = DenseNetCost;
   const { grouped, inWords } = Elements;
@@ -43,7 +44,7 @@ const DenseNetDrills = (() => {
   /* What a reader types */
 
   // The value of a number, or of an expression such as 4*16*(64 + 32). Throws a RangeError where it is neither.
-  function valueOf(text) {
+  function evaluate(text) {
     const tokens = text.replace(/(\d)[,\s](?=\d{3}(?!\d))/g, "$1").match(/\d+(\.\d+)?|\*\*|\S/g) ?? [];
     const unreadable = new RangeError(
       `'${text}' is no answer yet: type a number, or an expression such as 4*16*(64 + 32), without letters.`,
@@ -1116,11 +1117,11 @@ const DenseNetDrills = (() => {
   /* Judgement */
 
   const expression = (text) => (/\D/.test(text) ? `${text}, ` : "");
-  const slipOf = (slips, value) => slips.find(([text]) => Math.trunc(valueOf(text)) === value);
+  const slipOf = (slips, value) => slips.find(([text]) => Math.trunc(evaluate(text)) === value);
 
   function judgeNumber({ answer, worked, because, slips }, text) {
-    const value = valueOf(text);
-    const exact = valueOf(worked);
+    const value = evaluate(text);
+    const exact = evaluate(worked);
     const rounded = exact === answer ? "" : ", and the fraction is dropped";
     const derivation = `${worked} = ${exact.toLocaleString("en-US")}${rounded}.${because ? ` ${because}` : ""}`;
     if (value === answer) return { isRight: true, says: `Right: ${derivation}` };
@@ -1180,5 +1181,5 @@ const DenseNetDrills = (() => {
     return (drill.kind === "shapes" ? judgeShape : judgeNumber)(drill, text);
   }
 
-  return { KINDS, LEVELS, drill, drillsOfSet, judge, valueOf, tableOf };
+  return { KINDS, LEVELS, drill, drillsOfSet, judge, evaluate, tableOf };
 })();

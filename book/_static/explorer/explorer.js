@@ -34,7 +34,11 @@
   }
 
   function asValue(text, name) {
-    if (name === "blocks") return text.split(/[\s,]+/).filter(Boolean).map((part) => asValue(part));
+    if (name === "blocks")
+      return text
+        .split(/[\s,]+/)
+        .filter(Boolean)
+        .map((part) => asValue(part));
     const named = { None: null, True: true, False: false };
     if (Object.hasOwn(named, text)) return named[text];
     return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
@@ -57,7 +61,10 @@
     const boxes = [];
     const blocks = spec.blocks.values();
     let reads = inputChannels;
-    for (const { stage, output_shape: [, channels, side = 1] } of stages) {
+    for (const {
+      stage,
+      output_shape: [, channels, side = 1],
+    } of stages) {
       if (stage.startsWith("block")) {
         const numLayers = blocks.next().value;
         for (let number = 1; number <= numLayers; number++) {
@@ -219,7 +226,12 @@
     ];
     const head = ["stage", "output shape", "parameters", "multiply-adds", "activations, MB", "bytes moved, MB"];
     const rows = stages.map((stage) => row(stage, (count) => stage[count] / sum[count]));
-    return table(caption, head, rows, row({ ...sum, stage: "total" }, () => 0));
+    return table(
+      caption,
+      head,
+      rows,
+      row({ ...sum, stage: "total" }, () => 0),
+    );
   }
 
   function memoryTable(plain, efficient, caption) {
