@@ -282,7 +282,7 @@ def test_wrong_shape_says_what_is_wrong_with_each_axis(drills, judge):
     ],
 )
 def test_numbers_and_expressions_are_read(text, answer, scripts):
-    assert scripts.evaluate("DenseNetDrills.valueOf", text) == answer
+    assert scripts.evaluate("DenseNetDrills.evaluate", text) == answer
 
 
 @pytest.mark.parametrize("text", ("", "many", "4*", "(4", "4)", "4k", "--", "4 5", "1..2"))
