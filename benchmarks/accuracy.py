@@ -28,7 +28,7 @@ from mxnet.gluon import nn
 
 TARGETS = 0.90, 0.92, 0.93
 EPOCHS = 6, 3, 2, 1
-SECONDS = 800
+SECONDS = 1300  # five times what the course takes to 0.90, and some more
 SIDE = 96
 
 
