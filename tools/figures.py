@@ -1,4 +1,4 @@
-"""The course's PNGs: as small as they can be without loss, and the landing page's drawn from the network and the tables."""
+"""The course's PNGs: as small as they can be without loss, and the landing page's drawn from what is committed."""
 
 import base64
 import io
