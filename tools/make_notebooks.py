@@ -13,7 +13,7 @@ import nbformat
 from tqdm import tqdm
 
 from tools.environment import EnvironmentProblem
-from tools.figures import draw_landing_figure, optimise_figures
+from tools.figures import draw_landing_figures, optimise_figures
 from tools.files import write_whole
 from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs
 from tools.status import STATUS, chapter_times, status_table
@@ -62,7 +62,7 @@ def main(name: str = "") -> None:
         write_whole(target, nbformat.writes(notebook) + "\n")
     write_whole(STATUS, status_table())
     write_whole(CHAPTER_TIMES, chapter_times())
-    draw_landing_figure()
+    draw_landing_figures()
 
 
 if __name__ == "__main__":

@@ -1102,7 +1102,7 @@ const DenseNetDrills = (() => {
     }
     if (!/^\d+$/.test(seed) || seed > MOST_SEED) {
       throw new RangeError(
-        `The seed of a set must be a whole number from 0 to ${grouped(MOST_SEED)}, but is '${seed}'.`,
+        `The seed of a set must be a whole number from 0 to ${grouped(MOST_SEED)}, and is '${seed}'.`,
       );
     }
     const drills = [];

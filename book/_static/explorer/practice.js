@@ -303,11 +303,12 @@
       const copy = html("button", { type: "button" }, "Copy");
       const note = html("span", { "aria-live": "polite" });
       copy.addEventListener("click", async () => {
-        field.select();
         try {
           await navigator.clipboard.writeText(text);
           note.textContent = "Copied.";
         } catch {
+          field.focus();
+          field.select();
           note.textContent = "The result is selected: copy it as you copy any text.";
         }
       });
