@@ -35,7 +35,7 @@ class IDX(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """An archive that is known by the MD5 of its packed bytes, the checksum that its authors publish."""
+    """An archive that is known by the MD5 of its packed bytes, the checksum that its author publishes."""
 
     md5: str
 
@@ -291,7 +291,8 @@ def moved_and_mirrored(images: numpy.ndarray, random: numpy.random.RandomState, 
     """
     height, width = images.shape[-2:]
     larger = numpy.pad(images, [(0, 0)] * (images.ndim - 2) + [(MOVE, MOVE)] * 2)
-    windows = numpy.lib.stride_tricks.sliding_window_view(larger, (height, width), axis=(-2, -1))
+    view = numpy.lib.stride_tricks.sliding_window_view
+    windows = view(larger, (height, width), axis=(-2, -1))  # type: ignore[call-overload]  # it takes several axes
     down, right = random.randint(2 * MOVE + 1, size=(2, len(images)))
     moved = windows[numpy.arange(len(images)), ..., down, right, :, :]
     if mirror:
@@ -443,7 +444,7 @@ class CIFAR10(Dataset):
     """CIFAR-10 in three colours: 45,000 images to train on, 5,000 to choose by, 10,000 to test with (chapter 16).
 
     Mean and deviation are those of the training images, for each channel. The binary version and its MD5 are from the
-    authors' page, https://www.cs.toronto.edu/~kriz/cifar.html.
+    author's page, https://www.cs.toronto.edu/~kriz/cifar.html.
     Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
     """
 

@@ -22,6 +22,9 @@ from mxnet.gluon.data.vision import transforms
 
 from tools import dataset
 from utils import data
+from utils.densenet import DenseNet
+from utils.spec import imagenet_spec
+from utils.training import Trainer
 
 SOURCE = data.FashionMNIST.source
 NAME = "t10k-labels-idx1-ubyte.gz"
@@ -740,6 +743,13 @@ def test_coloured_images_are_shown_in_their_colours(records):
     shown = [axes.images[0].get_array() for axes in pyplot.gcf().axes]
     pyplot.close()
     numpy.testing.assert_allclose(shown, module.images["val"][:2].transpose(0, 2, 3, 1) / 255, atol=1e-5)
+
+
+def test_a_network_trains_on_coloured_images(records):
+    trainer = Trainer(2)
+    trainer.fit(DenseNet(imagenet_spec(4, 1) | dict(stem="cifar")), data.CIFAR10(batch_size=16, augment=True))
+    assert trainer.model.net[0][0].weight.shape == (8, 3, 3, 3)
+    assert numpy.isfinite(trainer.history["val_loss"]).all() and len(trainer.history["step_loss"]) == 4
 
 
 def test_an_archive_with_another_checksum_is_refused(records, tmp_path):

@@ -272,12 +272,6 @@ def test_a_network_for_three_channels_is_refused_before_any_step(data, model):
         numpy.testing.assert_array_equal(old, new)
 
 
-def test_coloured_images_fit_a_network_for_three_channels(model):
-    model(np.zeros((1, 3, 32, 32)))
-    images, labels = numpy.zeros((4, 3, 32, 32), "uint8"), numpy.zeros(4, "uint8")
-    training.check_fit(model, Batches(images, labels, 4), d2l.try_gpu())
-
-
 def test_images_that_are_too_small_are_refused_before_any_step(rates, model):
     with pytest.raises(ValueError, match=r"\(channel, height, width\) = \(1, 4, 4\)"):
         Trainer(1).fit(model, Textures(side=4))
