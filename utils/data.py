@@ -346,6 +346,7 @@ class Dataset(d2l.DataModule):
         return [load(self.source, name) for name in self.source.files]
 
     def batches(self, split: str, seed: int | None = None, augment: bool = False) -> Batches:
+        """The batches of a split, "train", "val" or "test", as `Batches` makes them with this seed."""
         images, labels = self.images[split], self.labels[split]
         return Batches(images, labels, self.batch_size, seed, augment, self.mirror, self.mean, self.deviation)
 
