@@ -54,7 +54,8 @@ def held_back(seed: int) -> tuple[str, list[int]]:
 
     Raises `DatasetError` if Fashion-MNIST cannot be had.
     """
-    images, labels = load("t10k-images-idx3-ubyte.gz"), load("t10k-labels-idx1-ubyte.gz")
+    source = FashionMNIST.source
+    images, labels = load(source, "t10k-images-idx3-ubyte.gz"), load(source, "t10k-labels-idx1-ubyte.gz")
     chosen = numpy.random.RandomState(seed).choice(len(labels), NUM_HELD_BACK, replace=False)
     return encoded(moved(images[chosen], (seed + 1) % 2**32)), labels[chosen].tolist()
 

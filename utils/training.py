@@ -186,12 +186,13 @@ def accuracy(scores: numpy.ndarray, labels: numpy.ndarray) -> float:
 
 def check_fit(model: d2l.Classifier, loader: Batches, device) -> None:
     """Try one blank image; raise `ValueError` if the images or labels do not fit the network."""
-    shape = (1, *loader.images.shape[1:])
+    num_channels = loader.images.shape[1] if loader.images.ndim == 4 else 1
+    shape = (num_channels, *loader.images.shape[-2:])
     weight = next(p for name, p in model.collect_params().items() if name.endswith("weight"))
-    if weight.shape and weight.shape[1] > 0 and weight.shape[1] != 1:
+    if weight.shape and weight.shape[1] > 0 and weight.shape[1] != num_channels:
         raise ValueError(
-            f"The network takes images of {weight.shape[1]} channels, and these have 1: build a new "
-            "network, whose first forward pass settles its input channels."
+            f"The network takes images of {weight.shape[1]} channels, and these have {num_channels}: build a "
+            "new network, whose first forward pass settles its input channels."
         )
     try:
         num_classes = model(np.zeros((1, *shape), ctx=device)).shape[1]

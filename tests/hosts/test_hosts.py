@@ -156,7 +156,7 @@ def test_notebooks_run_as_on_the_host_and_print_the_committed_shapes_and_counts(
     put_notebooks(notebooks, tmp_path / "content")
     environment = os.environ | REPLICAS[name].environment | play_github(tmp_path / "github")
     environment |= {
-        "FASHION_MNIST": str(data.find("train-images-idx3-ubyte.gz").parent),
+        "FASHION_MNIST": str(data.find(data.FashionMNIST.source, "train-images-idx3-ubyte.gz").parent),
         "JUPYTER_PATH": str(tmp_path / "jupyter"),
         # Where this is set, each kernel compiles MXNet and its packages anew, for 7 seconds; no host sets it.
         "PYTHONDONTWRITEBYTECODE": "",

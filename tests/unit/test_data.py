@@ -1,24 +1,32 @@
-"""Fashion-MNIST: where it is looked for, what is refused, how it is fetched and served."""
+"""Fashion-MNIST and its neighbours: where they are looked for, what is refused, how they are fetched and served."""
 
 import gzip
+import hashlib
 import http.server
+import io
 import itertools
 import multiprocessing
 import os
 import signal
 import struct
+import tarfile
 import threading
 from pathlib import Path
 
 import numpy
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib import pyplot
 from mxnet import np
 from mxnet.gluon.data.vision import transforms
 
 from tools import dataset
 from utils import data
+from utils.densenet import DenseNet
+from utils.spec import imagenet_spec
+from utils.training import Trainer
 
+SOURCE = data.FashionMNIST.source
 NAME = "t10k-labels-idx1-ubyte.gz"
 IMAGES = "t10k-images-idx3-ubyte.gz"
 OTHER = "train-labels-idx1-ubyte.gz"
@@ -37,7 +45,7 @@ def fashion():
 
 @pytest.fixture(scope="module")
 def published_folder():
-    return data.find(NAME).parent
+    return data.find(SOURCE, NAME).parent
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +60,9 @@ def folders(tmp_path, monkeypatch):
     for folder in places.values():
         folder.mkdir()
     monkeypatch.delenv("FASHION_MNIST", raising=False)
-    monkeypatch.setattr(data, "DEBIAN", places["debian"])
-    monkeypatch.setattr(data, "CACHE", places["cache"])
-    monkeypatch.setattr(data, "HOSTS", ("http://127.0.0.1:9",))
+    monkeypatch.setattr(SOURCE, "debian", places["debian"])
+    monkeypatch.setattr(SOURCE, "cache", places["cache"])
+    monkeypatch.setattr(SOURCE, "hosts", ("http://127.0.0.1:9",))
     return places
 
 
@@ -171,39 +179,39 @@ def test_only_training_images_are_augmented():
 def test_the_first_folder_that_holds_a_file_is_used(folders, places):
     for place in places:
         (folders[place] / NAME).write_bytes(b"")
-    assert data.find(NAME) == folders[places[0]] / NAME
+    assert data.find(SOURCE, NAME) == folders[places[0]] / NAME
 
 
-@pytest.mark.parametrize("place", ["DEBIAN", "CACHE"])
+@pytest.mark.parametrize("place", ["debian", "cache"])
 def test_a_folder_that_cannot_be_looked_into_is_passed_over(folders, monkeypatch, tmp_path, server, place):
-    monkeypatch.setattr(data, place, tmp_path / ("x" * 300))
-    if place == "DEBIAN":
+    monkeypatch.setattr(SOURCE, place, tmp_path / ("x" * 300))
+    if place == "debian":
         (folders["cache"] / NAME).write_bytes(b"")
-        assert data.find(NAME) == folders["cache"] / NAME
+        assert data.find(SOURCE, NAME) == folders["cache"] / NAME
     else:
         with pytest.raises(data.DatasetError) as error:
-            data.find(NAME)
+            data.find(SOURCE, NAME)
         assert_helps(error, str(tmp_path), "cannot be written (File name too long)")
 
 
 def test_a_cache_without_search_permission_is_named(folders, monkeypatch, locked):
-    monkeypatch.setattr(data, "CACHE", locked)
+    monkeypatch.setattr(SOURCE, "cache", locked)
     with pytest.raises(data.DatasetError) as error:
-        data.find(NAME)
+        data.find(SOURCE, NAME)
     assert_helps(error, str(locked / NAME), "cannot be written (Permission denied)")
 
 
 def test_a_folder_of_ones_own_comes_first(folders, own):
     for folder in (own, *folders.values()):
         (folder / NAME).write_bytes(b"")
-    assert data.find(NAME) == own / NAME
+    assert data.find(SOURCE, NAME) == own / NAME
 
 
 def test_a_relative_folder_of_ones_own_is_told_in_full(folders, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASHION_MNIST", "data")
     with pytest.raises(data.DatasetError) as error:
-        data.find(NAME)
+        data.find(SOURCE, NAME)
     assert_says(error, f"FASHION_MNIST names {tmp_path / 'data'}, which cannot be used (No such file or directory)")
 
 
@@ -215,14 +223,14 @@ def test_lookup_works_without_a_folder_of_ones_own(folders, monkeypatch, tmp_pat
     (folders["debian"] / NAME).write_bytes(b"")
     if value is not None:
         monkeypatch.setenv("FASHION_MNIST", value)
-    assert data.find(NAME) == folders["debian"] / NAME
+    assert data.find(SOURCE, NAME) == folders["debian"] / NAME
 
 
 def test_what_a_folder_of_ones_own_lacks_is_told_though_another_folder_has_it(folders, own):
     (own / NAME).write_bytes(b"")
     (folders["debian"] / IMAGES).write_bytes(b"")
     with pytest.raises(data.DatasetError) as error:
-        data.find(IMAGES)
+        data.find(SOURCE, IMAGES)
     assert_says(error, f"FASHION_MNIST names {own}, which lacks", IMAGES, OTHER, "unset it")
     assert NAME not in str(error.value)
 
@@ -236,7 +244,7 @@ def test_why_a_folder_of_ones_own_cannot_be_used_is_told(folders, tmp_path, monk
     (folders["debian"] / NAME).write_bytes(b"")
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path / name))
     with pytest.raises(data.DatasetError) as error:
-        data.find(NAME)
+        data.find(SOURCE, NAME)
     assert_says(error, f"FASHION_MNIST names {tmp_path / name}, which cannot be used ({reason})", "unset it")
 
 
@@ -244,16 +252,16 @@ def test_a_folder_of_ones_own_without_search_permission_is_told(folders, monkeyp
     for folder in (locked.parent, locked):
         monkeypatch.setenv("FASHION_MNIST", str(folder))
         with pytest.raises(data.DatasetError) as error:
-            data.find(NAME)
+            data.find(SOURCE, NAME)
         assert_says(error, f"FASHION_MNIST names {folder}, which cannot be used (Permission denied)", "unset it")
 
 
 def test_a_file_that_is_in_no_folder_is_downloaded_into_the_cache(folders, server, monkeypatch, fashion):
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
-    assert (data.load(NAME) == fashion.labels["test"]).all()
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/good",))
+    assert (data.load(SOURCE, NAME) == fashion.labels["test"]).all()
     assert (folders["cache"] / NAME).is_file()
-    monkeypatch.setattr(data, "HOSTS", ())
-    assert (data.load(NAME) == fashion.labels["test"]).all()
+    monkeypatch.setattr(SOURCE, "hosts", ())
+    assert (data.load(SOURCE, NAME) == fashion.labels["test"]).all()
 
 
 # Verification
@@ -264,7 +272,7 @@ def test_a_file_recompressed_at_another_level_is_accepted(own, published, fashio
     content = gzip.compress(gzip.decompress(published[NAME]), level)
     assert content != published[NAME]
     (own / NAME).write_bytes(content)
-    assert (data.load(NAME) == fashion.labels["test"]).all()
+    assert (data.load(SOURCE, NAME) == fashion.labels["test"]).all()
 
 
 def idx(shape, content=b""):
@@ -309,7 +317,7 @@ def test_a_faulty_file_is_named_and_left_alone(own, published, damage, words):
     path, content = own / NAME, damage(published[NAME])
     path.write_bytes(content)
     with pytest.raises(data.DatasetError) as error:
-        data.load(NAME)
+        data.load(SOURCE, NAME)
     assert_helps(error, str(path), words)
     assert path.read_bytes() == content
     assert list(own.iterdir()) == [path]
@@ -319,7 +327,7 @@ def test_labels_under_the_name_of_others_are_told_apart(own, published):
     path = own / NAME
     path.write_bytes(published[OTHER])
     with pytest.raises(data.DatasetError) as error:
-        data.load(NAME)
+        data.load(SOURCE, NAME)
     assert_helps(error, str(path), f"holds what belongs in {OTHER}")
     assert path.read_bytes() == published[OTHER]
 
@@ -327,7 +335,7 @@ def test_labels_under_the_name_of_others_are_told_apart(own, published):
 def test_images_of_another_size_are_told_apart(own):
     (own / IMAGES).write_bytes(idx((10000, 32, 32)))
     with pytest.raises(data.DatasetError) as error:
-        data.load(IMAGES)
+        data.load(SOURCE, IMAGES)
     assert_helps(error, IMAGES, "shape (10000, 32, 32) where (10000, 28, 28) is expected")
 
 
@@ -335,7 +343,7 @@ def test_images_of_another_size_are_told_apart(own):
 def test_a_faulty_file_is_refused_wherever_it_lies(folders, place):
     (folders[place] / NAME).write_bytes(b"faulty")
     with pytest.raises(data.DatasetError) as error:
-        data.load(NAME)
+        data.load(SOURCE, NAME)
     assert_helps(error, str(folders[place] / NAME))
 
 
@@ -343,32 +351,32 @@ def test_a_faulty_file_is_refused_wherever_it_lies(folders, place):
 
 
 def test_a_download_ends_whole_under_its_final_name(tmp_path, server, published, monkeypatch):
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/good",))
     folder = tmp_path / "new" / "folder"
-    assert data.download(NAME, folder) == folder / NAME
+    assert data.download(SOURCE, NAME, folder) == folder / NAME
     assert (folder / NAME).read_bytes() == published[NAME]
     assert [path.name for path in folder.iterdir()] == [NAME]
 
 
 @pytest.mark.parametrize("condition", ["missing", "corrupt", "cut"])
 def test_a_host_that_fails_gives_way_to_the_next(tmp_path, server, published, monkeypatch, condition):
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/{condition}", f"{server}/good"))
-    assert data.download(NAME, tmp_path).read_bytes() == published[NAME]
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/{condition}", f"{server}/good"))
+    assert data.download(SOURCE, NAME, tmp_path).read_bytes() == published[NAME]
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 @pytest.mark.parametrize("condition", ["missing", "corrupt", "cut"])
 def test_a_host_that_fails_leaves_nothing_behind(tmp_path, server, monkeypatch, condition):
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/{condition}",))
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/{condition}",))
     with pytest.raises(data.DatasetError) as error:
-        data.download(NAME, tmp_path)
+        data.download(SOURCE, NAME, tmp_path)
     assert_helps(error, NAME, "no host served it", "127.0.0.1")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_network_the_three_ways_are_told(folders):
     with pytest.raises(data.DatasetError) as error:
-        data.load(NAME)
+        data.load(SOURCE, NAME)
     assert_helps(error, NAME, "no host served it", "127.0.0.1:9: ConnectionError")
     assert list(folders["cache"].iterdir()) == []
 
@@ -377,10 +385,10 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, server, monkeyp
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/good",))
     monkeypatch.setattr(data, "decode", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        data.download(NAME, tmp_path)
+        data.download(SOURCE, NAME, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -391,35 +399,35 @@ def test_a_killed_download_is_cleared_away_once_nobody_can_be_writing_it(tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(data.pooch.HTTPDownloader, "__call__", write_half_and_die)
-        process = multiprocessing.get_context("fork").Process(target=data.download, args=(NAME, tmp_path))
+        process = multiprocessing.get_context("fork").Process(target=data.download, args=(SOURCE, NAME, tmp_path))
         process.start()
         process.join()
     assert process.exitcode == -signal.SIGKILL
     (half,) = tmp_path.iterdir()
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
-    data.download(NAME, tmp_path)
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/good",))
+    data.download(SOURCE, NAME, tmp_path)
     assert half.read_bytes() == b"half"
     two_hours_ago = half.stat().st_mtime - 7200
     os.utime(half, (two_hours_ago, two_hours_ago))
-    data.download(NAME, tmp_path)
+    data.download(SOURCE, NAME, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
 def test_a_downloaded_file_can_be_read_by_whom_the_umask_lets(tmp_path, server, monkeypatch, umask, mode):
-    monkeypatch.setattr(data, "HOSTS", (f"{server}/good",))
+    monkeypatch.setattr(SOURCE, "hosts", (f"{server}/good",))
     before = os.umask(umask)
     try:
-        assert data.download(NAME, tmp_path).stat().st_mode & 0o777 == mode
+        assert data.download(SOURCE, NAME, tmp_path).stat().st_mode & 0o777 == mode
     finally:
         os.umask(before)
 
 
 def test_a_missing_certificate_bundle_is_not_blamed_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
-    monkeypatch.setattr(data, "HOSTS", ("https://127.0.0.1:9",))
+    monkeypatch.setattr(SOURCE, "hosts", ("https://127.0.0.1:9",))
     with pytest.raises(data.DatasetError) as error:
-        data.download(NAME, tmp_path)
+        data.download(SOURCE, NAME, tmp_path)
     assert_helps(error, NAME, "no host served it", "/nowhere/bundle.pem")
 
 
@@ -428,7 +436,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     folder = tmp_path / "file" / "cache"
     with pytest.raises(data.DatasetError) as error:
-        data.download(NAME, folder)
+        data.download(SOURCE, NAME, folder)
     assert_helps(error, str(folder / NAME), "cannot be written")
 
 
@@ -438,13 +446,13 @@ def test_a_full_disk_is_not_blamed_on_the_host(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data.pooch.HTTPDownloader, "__call__", full)
     with pytest.raises(data.DatasetError) as error:
-        data.download(NAME, tmp_path)
+        data.download(SOURCE, NAME, tmp_path)
     assert_helps(error, str(tmp_path / NAME), "cannot be written", "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_notebook_shows_the_sentence_alone(folders, capsys):
-    InteractiveShell().run_cell(f"from utils import data; data.load({NAME!r})")
+    InteractiveShell().run_cell(f"from utils import data; data.load(data.FashionMNIST.source, {NAME!r})")
     shown = capsys.readouterr().out.strip()
     assert shown.startswith(f"{NAME} is not on this machine") and shown.endswith(".") and "\n" not in shown
 
@@ -455,7 +463,7 @@ def test_a_notebook_shows_the_sentence_alone(folders, capsys):
 @pytest.fixture
 def apt(folders, monkeypatch, tmp_path):
     """Stands for apt where the package is not installed: the names of the parts that it was asked to install."""
-    monkeypatch.setattr(data, "DEBIAN", tmp_path / "package")
+    monkeypatch.setattr(SOURCE, "debian", tmp_path / "package")
     asked = []
     monkeypatch.setattr(dataset, "install", asked.extend)
     return asked
@@ -463,14 +471,14 @@ def apt(folders, monkeypatch, tmp_path):
 
 def test_the_data_step_loads_the_four_files_and_leaves_apt_alone_if_it_can(apt, monkeypatch):
     loaded = []
-    monkeypatch.setattr(data, "load", loaded.append)
+    monkeypatch.setattr(data, "read", lambda source, name: loaded.append(name))
     dataset.main()
     assert len(set(loaded)) == 4 and apt == []
 
 
 def test_the_data_step_takes_the_package_when_no_host_answers(apt, monkeypatch, published_folder):
-    monkeypatch.setattr(data, "PUBLISHED", {name: data.PUBLISHED[name] for name in (NAME, OTHER)})  # the small ones
-    monkeypatch.setattr(dataset, "install", lambda parts: data.DEBIAN.symlink_to(published_folder))
+    monkeypatch.setattr(SOURCE, "files", {name: SOURCE.files[name] for name in (NAME, OTHER)})  # the small ones
+    monkeypatch.setattr(dataset, "install", lambda parts: SOURCE.debian.symlink_to(published_folder))
     dataset.main()
 
 
@@ -486,8 +494,8 @@ def test_the_data_step_leaves_apt_alone_where_it_cannot_help(apt, monkeypatch, t
     if obstacle.startswith("FASHION_MNIST"):
         monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "nowhere"))
     else:
-        data.DEBIAN.mkdir()
-        (data.DEBIAN / "train-images-idx3-ubyte.gz").write_bytes(b"")
+        SOURCE.debian.mkdir()
+        (SOURCE.debian / "train-images-idx3-ubyte.gz").write_bytes(b"")
     with pytest.raises(SystemExit) as end:
         dataset.main()
     assert apt == [] and obstacle in end.value.code
@@ -604,6 +612,15 @@ def test_augmentation_without_a_seed_is_refused():
         data.Batches(noise(), numpy.zeros(7, "uint8"), 4, augment=True)
 
 
+def test_the_channels_of_an_image_are_moved_and_mirrored_together():
+    images = numpy.repeat(noise()[:, None], 3, axis=1)
+    moved = data.moved_and_mirrored(images, numpy.random.RandomState(1))
+    expected = data.moved_and_mirrored(noise(), numpy.random.RandomState(1))
+    assert moved.shape == (7, 3, 28, 28)
+    for channel in range(3):
+        numpy.testing.assert_array_equal(moved[:, channel], expected)
+
+
 # Frames and sizes
 
 
@@ -632,3 +649,112 @@ def test_images_are_resized_before_they_are_padded():
     assert framed.shape == (7, 46, 70)
     assert (framed[:, 3:-3, 3:-3] == data.framed(noise(), (40, 64), 0)).all()
     assert not framed[:, :3].any() and not framed[:, :, -3:].any()
+
+
+# MNIST
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    """MNIST with 30 training images, 10 validation images and 10 test images, all noise, in the published format."""
+    random = numpy.random.RandomState(0)
+    files = {}
+    for name, published in data.MNIST.source.files.items():
+        shape = (40 if name.startswith("train") else 10, *published.shape[1:])
+        content = idx(shape, random.randint(10, size=shape).astype("uint8").tobytes())
+        (tmp_path / name).write_bytes(content)
+        files[name] = data.IDX(shape, hashlib.sha256(gzip.decompress(content)).hexdigest())
+    monkeypatch.setattr(data.MNIST.source, "files", files)
+    monkeypatch.setattr(data, "NUM_VALIDATION", 10)
+    monkeypatch.setenv("MNIST", str(tmp_path))
+
+
+def test_digits_are_moved_but_not_mirrored(digits):
+    module = data.MNIST(batch_size=30, augment=True)
+    X, y = next(iter(module.train_dataloader()))
+    results = numpy.rint(255 * (X.asnumpy() * data.MNIST.deviation + data.MNIST.mean))[:, 0]
+    windows = numpy.lib.stride_tricks.sliding_window_view(
+        numpy.pad(module.images["train"], ((0, 0), (2, 2), (2, 2))), (28, 28), axis=(1, 2)
+    )
+    assert sorted(y.asnumpy()) == sorted(module.labels["train"])
+    for result in results:
+        assert (result == windows).all(axis=(3, 4)).sum() == 1
+
+
+def test_fashion_under_the_names_of_digits_is_refused(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST", str(tmp_path))
+    (tmp_path / NAME).write_bytes(published[NAME])
+    with pytest.raises(data.DatasetError) as error:
+        data.load(data.MNIST.source, NAME)
+    assert_says(error, str(tmp_path / NAME), "other bytes than the published file", "set MNIST to a folder", "network")
+    assert "apt-get" not in str(error.value)
+
+
+@pytest.mark.skipif(not os.environ.get("MNIST"), reason="the variable MNIST names no folder with the data set")
+def test_the_published_digits_have_mean_and_deviation_by_which_they_are_normalised():
+    pixels = data.MNIST().images["train"] / 255
+    assert (pixels.mean(), pixels.std()) == (
+        pytest.approx(data.MNIST.mean, abs=5e-5),
+        pytest.approx(data.MNIST.deviation, abs=5e-5),
+    )
+
+
+# CIFAR-10
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """Labels and bytes of six parts of eight images, `(part, image, byte)`, that `CIFAR10` reads as the data set."""
+    records = numpy.random.RandomState(0).randint(256, size=(6, 8, 3073)).astype("uint8")
+    records[..., 0] %= 10
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, part in zip([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"], records, strict=True):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.size = part.size
+            archive.addfile(member, io.BytesIO(part.tobytes()))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(data.CIFAR10.source, "files", {path.name: data.Archive(md5)})
+    monkeypatch.setattr(data, "NUM_VALIDATION", 8)
+    monkeypatch.setenv("CIFAR10", str(tmp_path))
+    return records
+
+
+def test_coloured_images_come_in_three_splits_with_their_labels(records):
+    module = data.CIFAR10()
+    parts = dict(train=records[:4].reshape(-1, 3073), val=records[4], test=records[5])
+    for split, part in parts.items():
+        assert module.labels[split].tolist() == part[:, 0].tolist()
+        assert module.images[split].shape == (len(part), 3, 32, 32)
+        # The byte of channel 2, row 5, column 7 of each image.
+        assert module.images[split][:, 2, 5, 7].tolist() == part[:, 1 + 2 * 1024 + 5 * 32 + 7].tolist()
+
+
+def test_each_channel_is_normalised_by_its_own_mean_and_deviation(records, tmp_path):
+    (X, y) = next(iter(data.CIFAR10(batch_size=32).train_dataloader()))
+    assert (X.shape, y.shape, X.dtype) == ((32, 3, 32, 32), (32,), numpy.float32)
+    numpy.testing.assert_allclose(X.asnumpy().mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    numpy.testing.assert_allclose(X.asnumpy().std(axis=(0, 2, 3)), 1, rtol=1e-5)
+
+
+def test_coloured_images_are_shown_in_their_colours(records):
+    module = data.CIFAR10(batch_size=8)
+    module.visualize(next(iter(module.val_dataloader())), 1, 2)
+    shown = [axes.images[0].get_array() for axes in pyplot.gcf().axes]
+    pyplot.close()
+    numpy.testing.assert_allclose(shown, module.images["val"][:2].transpose(0, 2, 3, 1) / 255, atol=1e-5)
+
+
+def test_a_network_trains_on_coloured_images(records):
+    trainer = Trainer(2)
+    trainer.fit(DenseNet(imagenet_spec(4, 1) | dict(stem="cifar")), data.CIFAR10(batch_size=16, augment=True))
+    assert trainer.model.net[0][0].weight.shape == (8, 3, 3, 3)
+    assert numpy.isfinite(trainer.history["val_loss"]).all() and len(trainer.history["step_loss"]) == 4
+
+
+def test_an_archive_with_another_checksum_is_refused(records, tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(data.DatasetError) as error:
+        data.CIFAR10()
+    assert_says(error, f"{path} is not the published file", "MD5", "delete it", "network", "set CIFAR10 to a folder")
