@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tools.environment import EnvironmentProblem
 from tools.figures import draw_landing_figures, optimise_figures
 from tools.files import write_whole
-from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs
+from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs, run_setup_again
 from tools.status import STATUS, chapter_times, status_table
 from utils.runtime import CHAPTER_TIMES
 
@@ -48,7 +48,13 @@ def stored_notebook(path: Path) -> nbformat.NotebookNode | None:
         return None
 
 
+def store(notebook: nbformat.NotebookNode, target: Path) -> None:
+    nbformat.validate(notebook)
+    write_whole(target, nbformat.writes(notebook) + "\n")
+
+
 def main(name: str = "") -> None:
+    executed = {}
     for source in tqdm(chosen(name), unit=" chapters"):
         notebook, target = from_source(source), source.with_suffix(".ipynb")
         stored = stored_notebook(target)
@@ -57,11 +63,14 @@ def main(name: str = "") -> None:
         else:
             tqdm.write(f"executing {source.name}")
             execute(notebook)
+            executed[target] = notebook
         optimise_figures(notebook)
-        nbformat.validate(notebook)
-        write_whole(target, nbformat.writes(notebook) + "\n")
+        store(notebook, target)
     write_whole(STATUS, status_table())
     write_whole(CHAPTER_TIMES, chapter_times())
+    for target, notebook in executed.items():
+        run_setup_again(notebook)
+        store(notebook, target)
     draw_landing_figures()
 
 

@@ -82,19 +82,30 @@ def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode)
             cell.outputs, cell.execution_count = was.outputs, was.execution_count
 
 
+def run(notebook: nbformat.NotebookNode, settings: dict[str, str]) -> None:
+    client = NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True)
+    with patch.dict(os.environ, settings):
+        client.execute(cwd=str(CHAPTERS))
+    notebook.metadata["language_info"] = {"name": "python"}
+
+
 def execute(notebook: nbformat.NotebookNode) -> None:
     """Run the notebook from top to bottom; note when, where and in what time (seconds)."""
     settings = frameworks.kernel_settings("\n".join(code(notebook)))
     if settings:
         frameworks.make()
     start = time.perf_counter()
-    client = NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True)
-    with patch.dict(os.environ, settings):
-        client.execute(cwd=str(CHAPTERS))
+    run(notebook, settings)
     notebook.metadata["course"] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "mxnet": mxnet.__version__,
         "seconds": round(time.perf_counter() - start),
     }
-    notebook.metadata["language_info"] = {"name": "python"}
+
+
+def run_setup_again(notebook: nbformat.NotebookNode) -> None:
+    """Renew the output of the first cell: it tells how long the others took, and ran before them."""
+    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    alone = nbformat.v4.new_notebook(cells=[setup], metadata=notebook.metadata)
+    run(alone, frameworks.kernel_settings("\n".join(code(notebook))))
