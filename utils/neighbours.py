@@ -151,12 +151,12 @@ def resnet(
 
 
 # Networks of nearly equal parameters for images of 32 pixels and ten classes.
-SMALL: dict[str, Callable[[], nn.HybridBlock]] = {
+SMALL = {
     "AlexNet": partial(alexnet, 10, (16, 32, 48, 48, 48), hidden=172, window=5, stride=1),
     "VGG": partial(vgg, 10, ((2, 16), (2, 32), (2, 64)), hidden=91),
     "VGG, normalised": partial(vgg, 10, ((2, 16), (2, 32), (2, 64)), hidden=91, norm=True),
     "ResNet": partial(resnet, basic_block, (2, 2, 2), (16, 16, 32, 64), 10, partial(conv_layer, window=3)),
-    "DenseNet": lambda: DenseNet(imagenet_spec(16, 1, 2, 9) | dict(stem="cifar", initial_channels=16)).net,
+    "DenseNet": partial(DenseNet, imagenet_spec(16, 1, 2, 9) | dict(stem="cifar", initial_channels=16)),
 }
 
 
