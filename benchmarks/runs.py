@@ -81,7 +81,12 @@ def fit(make_network: Callable[[], d2l.Classifier], seed: int, num_images: int) 
     return {name: trainer.history[name][0] for name in ("val_loss", "val_acc", "seconds")}
 
 
-def best_rates(networks: list[dict], log_name: str, train: Callable[..., dict[str, float]] = train) -> list[float]:
+def best_rates(
+    networks: list[dict],
+    log_name: str,
+    train: Callable[..., dict[str, float]] = train,
+    rates: tuple[float, ...] = RATES,
+) -> list[float]:
     """For each network the learning rate with the lowest validation loss after `RATE_IMAGES` images.
 
     A network is what `train` needs to know of it beside rate, seed and number of images, such as a spec.
@@ -89,12 +94,12 @@ def best_rates(networks: list[dict], log_name: str, train: Callable[..., dict[st
     jobs = [
         dict(**network, rate=rate, seed=RATE_SEED, num_images=RATE_IMAGES)
         for network in reversed(networks)
-        for rate in RATES
+        for rate in rates
     ]
     losses = [result["val_loss"] for result in run_all(train, jobs, log_name)]
     # A training that ran away has no loss: it is not a number.
-    best = numpy.nanargmin(numpy.reshape(losses, (len(networks), len(RATES))), axis=1)
-    return [RATES[number] for number in reversed(best)]
+    best = numpy.nanargmin(numpy.reshape(losses, (len(networks), len(rates))), axis=1)
+    return [rates[number] for number in reversed(best)]
 
 
 def spread(accuracies: list[float]) -> str:
