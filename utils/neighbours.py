@@ -47,11 +47,13 @@ def conv_layer(
     return block
 
 
-def classifier(num_classes: int, width: int) -> nn.HybridSequential:
+def classifier(num_classes: int, width: int, dropout: float = 0.5) -> nn.HybridSequential:
     """Two linear layers with ReLU and dropout, and a third that gives the logits `(batch, num_classes)`."""
     block = chain("classifier")
     for _ in range(2):
-        block.add(nn.Dense(width), nn.Activation("relu"), nn.Dropout(0.5))
+        block.add(nn.Dense(width), nn.Activation("relu"))
+        if dropout:
+            block.add(nn.Dropout(dropout))
     block.add(nn.Dense(num_classes))
     return block
 
@@ -78,6 +80,7 @@ def vgg(
     blocks: tuple[tuple[int, int], ...] = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)),
     hidden: int = 4096,
     norm: bool = False,
+    dropout: float = 0.5,
 ) -> nn.HybridSequential:
     """VGG-16, or another VGG with these layers and channels of each block; the side is halved after each block.
 
@@ -87,7 +90,7 @@ def vgg(
     for num_layers, num_channels in blocks:
         layers = [conv_layer(num_channels, 3, use_bias=True, norm=norm) for _ in range(num_layers)]
         net.add(chain("block", *layers, nn.MaxPool2D()))
-    net.add(classifier(num_classes, hidden))
+    net.add(classifier(num_classes, hidden, dropout))
     return net
 
 
@@ -151,10 +154,13 @@ def resnet(
 
 
 # Networks of nearly equal parameters for images of 32 pixels and ten classes.
+small_vgg = partial(vgg, 10, ((2, 16), (2, 32), (2, 64)), hidden=91)
 SMALL = {
     "AlexNet": partial(alexnet, 10, (16, 32, 48, 48, 48), hidden=172, window=5, stride=1),
-    "VGG": partial(vgg, 10, ((2, 16), (2, 32), (2, 64)), hidden=91),
-    "VGG, normalised": partial(vgg, 10, ((2, 16), (2, 32), (2, 64)), hidden=91, norm=True),
+    "VGG": small_vgg,
+    "VGG, normalised": partial(small_vgg, norm=True),
+    "VGG, no dropout": partial(small_vgg, dropout=0),
+    "VGG, normalised, no dropout": partial(small_vgg, norm=True, dropout=0),
     "ResNet": partial(resnet, basic_block, (2, 2, 2), (16, 16, 32, 64), 10, partial(conv_layer, window=3)),
     "DenseNet": partial(DenseNet, imagenet_spec(16, 1, 2, 9) | dict(stem="cifar", initial_channels=16)),
 }
