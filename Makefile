@@ -6,7 +6,7 @@
 RUN := PYTHONDONTWRITEBYTECODE= PYTHONPATH=. .venv/bin/python -m
 # A thread for each process of the tests: together they take all cores.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
-LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
 UV = $(or $(shell command -v uv),.uv/bin/uv)
 
 help:  ## this list
@@ -61,8 +61,8 @@ assignment: environment  ## make an assignment's notebooks and key; NAME=01_bloc
 lab: environment  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: environment  ## measure side by side, under three hours; the status page shows the tables
-	@for question in loader training memory seeds density family neighbours variants grading book; do \
+bench: environment  ## measure side by side, under five hours; the status page shows the tables
+	@for question in loader training accuracy memory seeds density family neighbours variants grading book; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 
@@ -72,6 +72,8 @@ lock: environment  ## pin again all that requirements.txt and requirements-dev.t
 	  requirements.txt requirements-dev.txt -o requirements.lock
 	@grep -E '^(mxnet|d2l)==' requirements.txt | $(LOCK_WHEELS) -o utils/mxnet_cpu.lock
 	@(grep '^d2l==' requirements.txt; cat utils/mxnet_gpu.txt) | $(LOCK_WHEELS) -o utils/mxnet_gpu.lock
+	@$(UV) pip compile --quiet --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	  --find-links $(or $(PIP_FIND_LINKS),https://download.pytorch.org/whl/cpu/torch/) tools/frameworks.txt -o tools/frameworks.lock
 
 clean:  ## remove what the other commands made
-	rm -rf .venv .venv.lock .uv .uv.part _build _table .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv.lock .frameworks .frameworks.lock .uv .uv.part _build _table .pytest_cache .ruff_cache .mypy_cache

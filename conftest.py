@@ -6,6 +6,7 @@ import utils  # noqa: F401
 # isort: split
 import os
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 from unittest.mock import patch
@@ -13,8 +14,10 @@ from unittest.mock import patch
 import pytest
 from nbval.plugin import IPyNbCell
 
+from tools import frameworks
 from tools.cells import is_compared, replay_settings
 from tools.contents import pages
+from tools.environment import EnvironmentProblem
 
 ROOT = Path(__file__).parent
 
@@ -36,11 +39,23 @@ def pytest_addoption(parser):
     parser.addoption("--book", type=Path, default=ROOT, help="folder of the _toc.yml and _build/html to check")
 
 
+@cache
+def why_no_frameworks() -> str:
+    """Why the frameworks that a chapter imports cannot be had; empty if they are there, or could be installed."""
+    try:
+        frameworks.make()
+    except EnvironmentProblem as error:
+        return str(error)
+    return ""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     # A kernel takes over the environment when its notebook's first cell is set up.
     if not isinstance(item, IPyNbCell):
         return (yield)
+    if frameworks.are_imported(item.path.read_text()) and (reason := why_no_frameworks()):
+        pytest.skip(reason)
     with patch.dict(os.environ, replay_settings(item.path)):
         return (yield)
 

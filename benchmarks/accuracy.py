@@ -4,7 +4,7 @@ The course: chapter 06's network and recipe, trained anew for each number of epo
 The tutorial: the DenseNet of Dive into Deep Learning, section 8.7 (four blocks of four layers, growth rate 32, no
 bottlenecks, images enlarged to 96 pixels), with SGD at a constant rate of 0.1 and without momentum, in a loop that
 asks for loss and accuracy after each step; it is validated four times an epoch and stopped after `SECONDS`. Both have
-two threads and batches of 64 from the course's loader, and validating is not counted. Prints a Markdown table. One run
+one thread and batches of 64 from the course's loader, and validating is not counted. Prints a Markdown table. One run
 a way tells nothing of the spread: seeds.txt has that.
 """
 
@@ -30,7 +30,6 @@ TARGETS = 0.90, 0.92, 0.93
 EPOCHS = 6, 3, 2, 1
 SECONDS = 800
 SIDE = 96
-THREADS = 2
 
 
 def progress(epochs: int | None) -> list[tuple[float, float]]:
@@ -117,8 +116,8 @@ def first_time(points: list[tuple[float, float]], target: float) -> float:
 
 
 def main() -> None:
-    *ours, theirs = run_all(progress, [dict(epochs=epochs) for epochs in (*EPOCHS, None)], "accuracy", THREADS)
-    print(f"On {machine()}, two threads for each training, seconds until a validation accuracy, one run a way:\n")
+    *ours, theirs = run_all(progress, [dict(epochs=epochs) for epochs in (*EPOCHS, None)], "accuracy")
+    print(f"A thread for each training on {machine()}, seconds until a validation accuracy, one run a way:\n")
     print("| validation accuracy | the course | the tutorial | ratio |\n|---|---|---|---|")
     for target in TARGETS:
         quick, slow = min(first_time(points, target) for points in ours), first_time(theirs, target)

@@ -2,11 +2,13 @@
 
 Each network is trained in three ways: hybridized as the course's `Trainer` does it, layer by layer
 without hybridizing, and memory-efficient. Peaks come from `peak_memory`. For the time, each way has a
-process of its own and they take turns; ratios are medians over rounds. That process reports, too, by
-how much it grew, with malloc as it is. Prints a Markdown table, and the exponents of the growth with depth.
+process of its own with one thread, and they take turns; ratios are medians over rounds, with their range. That process
+reports, too, by how much it grew, with malloc as it is. Prints a Markdown table, and the exponents of the growth with
+depth.
 """
 
 import multiprocessing
+import os
 import resource
 import statistics
 import time
@@ -27,7 +29,7 @@ import numpy
 from d2l import mxnet as d2l
 from mxnet import autograd, gluon, np, npx
 
-ROUNDS = 5
+ROUNDS = 9
 DEPTHS = (40, 100, 190)
 NETWORKS = {f"DenseNet-BC-{depth}-12": (cifar_spec(depth, 12, bottleneck=True), (16, 3, 32, 32)) for depth in DEPTHS}
 NETWORKS["DenseNet-BC-100-12, batch 64"] = densenet_spec["BC-100-12"], (64, 3, 32, 32)
@@ -86,7 +88,10 @@ def race(name: str) -> tuple[dict[str, list[float]], dict[str, int]]:
 
 def main() -> None:
     npx.set_np()
-    print(f"On {machine()}; 16 images of 32 pixels where nothing else is said, DenseNet-121 at 224 pixels.\n")
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that start after this
+    print(
+        f"On {machine()}, one thread; 16 images of 32 pixels where nothing else is said, DenseNet-121 at 224 pixels.\n"
+    )
     print("| network | trained | peak memory | of hybridized | process grows by | seconds a step | of hybridized |")
     print("|---" * 7 + "|")
     peaks = {}
@@ -102,7 +107,7 @@ def main() -> None:
                 f"{peaks[name, way] / peaks[name, 'hybridized']:.2f}",
                 f"{growth[way] / 1e6:,.0f} MB",
                 f"{statistics.median(seconds[way]):.2f}",
-                f"{statistics.median(ratios):.2f}",
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
             ]
             print("|", " | ".join(cells), "|", flush=True)
     print()

@@ -10,6 +10,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbval.plugin import find_comment_markers, find_metadata_tags
 
+from tools import frameworks
+
 IMAGES = {"image/png", "image/jpeg"}
 SHAPE_OR_COUNT = re.compile(r"check_shape|shape_table|parameter_count|\.shape\b")
 CHECK = re.compile(r"check_shape\(|^\s*assert ", re.MULTILINE)
@@ -23,8 +25,9 @@ def replay_settings(notebook: Path) -> dict[str, str]:
     What measures peak memory runs as on an old processor, which takes more scratch memory than one of today, for
     convolutions of all widths; `DNNL_MAX_CPU_ISA=ALL` lets it use all that the machine has.
     """
-    settings = {"COURSE_QUICK": "1"}
-    if "peak_memory" in notebook.read_text():
+    code = notebook.read_text()
+    settings = {"COURSE_QUICK": "1"} | frameworks.kernel_settings(code)
+    if "peak_memory" in code:
         settings["DNNL_MAX_CPU_ISA"] = os.environ.get("DNNL_MAX_CPU_ISA", "SSE41")
     return settings
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+from tools.environment import EnvironmentProblem
 from tools.figures import draw_landing_figure, optimise_figures
 from tools.files import write_whole
 from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs
@@ -67,5 +68,7 @@ def main(name: str = "") -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
+    except EnvironmentProblem as error:
+        sys.exit(str(error))
     except OSError as error:
         sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")

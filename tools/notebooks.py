@@ -2,15 +2,18 @@
 
 import ast
 import datetime
+import os
 import re
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import jupytext
 import mxnet
 import nbformat
 from nbclient import NotebookClient
 
+from tools import frameworks
 from tools.setup_cell import SETUP_MARK, setup_cell
 from utils.runtime import machine
 
@@ -81,9 +84,13 @@ def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode)
 
 def execute(notebook: nbformat.NotebookNode) -> None:
     """Run the notebook from top to bottom; note when, where and in what time (seconds)."""
+    settings = frameworks.kernel_settings("\n".join(code(notebook)))
+    if settings:
+        frameworks.make()
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True)
-    client.execute(cwd=str(CHAPTERS))
+    with patch.dict(os.environ, settings):
+        client.execute(cwd=str(CHAPTERS))
     notebook.metadata["course"] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),

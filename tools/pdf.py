@@ -130,7 +130,7 @@ def one_page(html: Path) -> BeautifulSoup:
     anchors = {attribute(element, "id") for element in book.select("[id]")}
     for link in book.select("a[href^='#']"):
         anchor = attribute(link, "href")
-        if anchor[1:] not in anchors:  # a setting of the explorer
+        if anchor[1:] not in anchors:  # a setting of the explorer, a set of drills
             link["href"] = anchor.rpartition("/")[0]
     return book
 

@@ -1,6 +1,7 @@
 """Train the networks that chapters load, and store them in chapters/trained: `python -m tools.train_networks NAME`.
 
-"fashion" is chapter 06's, the other two are chapter 14's. Beside each stands how it came about.
+"fashion" is chapter 06's, "reuse" and "reuse_without_decay" are chapter 14's, and "living" is chapter 18's and runs in
+the page "The living network". Beside each stands how it came about.
 """
 
 import datetime
@@ -13,7 +14,7 @@ from utils.data import FashionMNIST
 from utils.densenet import DenseNet
 from utils.reuse import PLAIN_SPEC
 from utils.runtime import SEED, machine
-from utils.spec import Spec, small_spec
+from utils.spec import Spec, cifar_spec, small_spec
 from utils.training import WEIGHT_DECAY, Trainer, one_cycle
 
 # isort: split
@@ -34,6 +35,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "fashion": Recipe(small_spec, epochs=12, batch_size=64, pad=0, weight_decay=WEIGHT_DECAY),
+    "living": Recipe(cifar_spec(10, 8), epochs=1, batch_size=32, pad=0, weight_decay=WEIGHT_DECAY),
     # The paper's decay of 1e-4 has 300 epochs to shrink the weights that nothing holds; here, few have to do.
     "reuse": Recipe(PLAIN_SPEC, epochs=3, batch_size=128, pad=2, weight_decay=1e-2),
     "reuse_without_decay": Recipe(PLAIN_SPEC, epochs=3, batch_size=128, pad=2, weight_decay=0),

@@ -17,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
 document.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
   const shown = document.querySelectorAll("a[data-definition]:is(:hover, :focus-visible)");
-  shown.forEach((term) => term.classList.add("dismissed"));
+  for (const term of shown) term.classList.add("dismissed");
 });
 for (const type of ["pointerout", "focusout"]) {
   document.addEventListener(type, ({ target }) => target.closest("a[data-definition]")?.classList.remove("dismissed"));

@@ -2,6 +2,7 @@
 // Keys of specs, settings and rows are spelled as in Python, because addresses and error sentences name them.
 "use strict";
 
+// biome-ignore lint/correctness/noUnusedVariables: other scripts use it.
 const DenseNetCost = (() => {
   const BYTES_PER_NUMBER = 4;
 
@@ -105,7 +106,8 @@ const DenseNetCost = (() => {
 
   // Every layer of the network, in the order of the forward pass, for an input (batch, channels, side, side).
   // Throws a RangeError for a bad spec, a bad size, or a side that cannot be halved often enough.
-  function layers(spec, { side, channels = 3, num_classes = 1000, batch = 1 }) {
+  // A network built otherwise is counted by a `Network` that walks otherwise.
+  function layers(spec, { side, channels = 3, num_classes = 1000, batch = 1 }, Network = Walk) {
     checkSpec(spec);
     for (const [name, size] of Object.entries({ side, channels, num_classes, batch })) checkSize(name, size);
     const numHalvings = spec.blocks.length - 1;
@@ -113,7 +115,7 @@ const DenseNetCost = (() => {
     if (side < smallest) {
       throw new RangeError(`A side of ${side} pixels cannot be halved often enough: take at least ${smallest}.`);
     }
-    const walk = new Walk(spec, batch, channels, side);
+    const walk = new Network(spec, batch, channels, side);
     walk.stem();
     spec.blocks.forEach((numLayers, place) => {
       if (place > 0) walk.transition(place);
@@ -146,30 +148,42 @@ const DenseNetCost = (() => {
 
     denseBlock(number, numLayers) {
       this.stage = `block ${number}`;
-      const { growth_rate: growthRate, bottleneck_width: width, drop_rate: dropRate } = this.spec;
       for (let layer = 1; layer <= numLayers; layer++) {
         this.number = `${layer} `;
         const numRead = this.channels;
-        if (width) {
-          this.normaliseAndActivate();
-          this.convolution(width * growthRate, 1);
-        }
-        this.normaliseAndActivate();
-        this.convolution(growthRate, 3, { numKept: 0 });
-        if (dropRate) this.row("Dropout", 1);
-        this.channels = numRead + growthRate;
-        this.row("concatenation", 1);
+        this.denseLayer(this.spec.growth_rate, layer);
+        this.join(numRead);
       }
       this.number = "";
+    }
+
+    denseLayer(growthRate) {
+      const { bottleneck_width: width, drop_rate: dropRate } = this.spec;
+      if (width) {
+        this.normaliseAndActivate();
+        this.convolution(width * growthRate, 1);
+      }
+      this.normaliseAndActivate();
+      this.convolution(growthRate, 3, { numKept: 0 });
+      if (dropRate) this.row("Dropout", 1);
+    }
+
+    join(numRead) {
+      this.channels += numRead;
+      this.row("concatenation", 1);
     }
 
     transition(number) {
       this.stage = `transition ${number}`;
       this.normaliseAndActivate();
-      this.convolution(Math.trunc(this.channels * this.spec.compression), 1);
+      this.convolution(this.transitionWidth(number), 1);
       this.side = Math.floor(this.side / 2);
       if (this.spec.pooling === "max") this.row("MaxPool2D 2x2", 2);
       else this.row("AvgPool2D 2x2", 1);
+    }
+
+    transitionWidth() {
+      return Math.trunc(this.channels * this.spec.compression);
     }
 
     head(numClasses) {
@@ -232,7 +246,10 @@ const DenseNetCost = (() => {
   // The sum of each stage: stem, blocks, transitions, head.
   const byStage = (layers) =>
     [...new Set(layers.map((layer) => layer.stage))].map((stage) =>
-      total(layers.filter((layer) => layer.stage === stage), stage),
+      total(
+        layers.filter((layer) => layer.stage === stage),
+        stage,
+      ),
     );
 
   // The layers with the activation_bytes of a memory-efficient network (chapter 10): its blocks and transitions compute
@@ -244,5 +261,5 @@ const DenseNetCost = (() => {
       return isInside && RECOMPUTED.test(layer.layer) ? { ...layer, activation_bytes: 0 } : layer;
     });
 
-  return { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient };
+  return { presets, CHOICES, checkSpec, Walk, layers, byStage, total, memoryEfficient };
 })();

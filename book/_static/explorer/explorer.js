@@ -10,6 +10,7 @@
 
 (() => {
   const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient } = DenseNetCost;
+  const { html, svg, scrolling, grouped, inWords, sentence, define } = Elements;
   const PARTS = ["drawing", "table", "memory"];
   const MOST_LAYERS = 1000;
 
@@ -33,28 +34,18 @@
   }
 
   function asValue(text, name) {
-    if (name === "blocks") return text.split(/[\s,]+/).filter(Boolean).map((part) => asValue(part));
+    if (name === "blocks")
+      return text
+        .split(/[\s,]+/)
+        .filter(Boolean)
+        .map((part) => asValue(part));
     const named = { None: null, True: true, False: false };
     if (Object.hasOwn(named, text)) return named[text];
     return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
   }
 
-  const grouped = (number) => number.toLocaleString("en-US");
   const megabytes = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const inMegabytes = (bytes) => megabytes.format(bytes / 1e6);
-  const inWords = (list) => list.join(", ").replace(/, ([^,]*)$/, " and $1");
-
-  function append(node, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
-  const html = (tag, attributes, ...children) => append(document.createElement(tag), attributes, children);
-  const svg = (tag, attributes, ...children) =>
-    append(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-
-  const scrolling = (label, ...children) =>
-    html("div", { class: "explorer-scroll", role: "region", tabindex: 0, "aria-label": label }, ...children);
 
   /* Drawing */
 
@@ -70,7 +61,10 @@
     const boxes = [];
     const blocks = spec.blocks.values();
     let reads = inputChannels;
-    for (const { stage, output_shape: [, channels, side = 1] } of stages) {
+    for (const {
+      stage,
+      output_shape: [, channels, side = 1],
+    } of stages) {
       if (stage.startsWith("block")) {
         const numLayers = blocks.next().value;
         for (let number = 1; number <= numLayers; number++) {
@@ -232,7 +226,12 @@
     ];
     const head = ["stage", "output shape", "parameters", "multiply-adds", "activations, MB", "bytes moved, MB"];
     const rows = stages.map((stage) => row(stage, (count) => stage[count] / sum[count]));
-    return table(caption, head, rows, row({ ...sum, stage: "total" }, () => 0));
+    return table(
+      caption,
+      head,
+      rows,
+      row({ ...sum, stage: "total" }, () => 0),
+    );
   }
 
   function memoryTable(plain, efficient, caption) {
@@ -354,15 +353,15 @@
     }
 
     attempt(action) {
-      let sentence = "";
+      let problem = "";
       try {
         action();
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        sentence = error.message;
+        problem = error.message;
       }
-      if (this.problem.textContent !== sentence) this.problem.textContent = sentence;
-      this.results.classList.toggle("explorer-stale", sentence !== "");
+      if (this.problem.textContent !== problem) this.problem.textContent = problem;
+      this.results.classList.toggle("explorer-stale", problem !== "");
     }
 
     show({ side, batch, channels, num_classes, ...spec }) {
@@ -382,8 +381,7 @@
       const input = `${title}, input (${[batch, channels, side, side].join(", ")})`;
       const point = (box) => {
         this.pointedAt = box.name;
-        const sentence = describe(box, spec);
-        this.status.textContent = `${sentence[0].toUpperCase()}${sentence.slice(1)}.`;
+        this.status.textContent = sentence(describe(box, spec));
       };
       const { drawing, table, memory } = this.parts;
       drawing.replaceChildren(draw(stages, spec, channels, title, this.pointedAt, point));
@@ -406,8 +404,5 @@
     }
   }
 
-  // Before the page is parsed, the fallback inside the element could not be replaced: it is not there yet.
-  const define = () => customElements.define("densenet-explorer", DensenetExplorer);
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", define);
-  else define();
+  define("densenet-explorer", DensenetExplorer);
 })();

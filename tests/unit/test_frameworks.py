@@ -1,0 +1,101 @@
+"""The environment with PyTorch and Keras: which notebooks get it, how it is made, and what if it cannot be."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tools import frameworks
+from tools.environment import EnvironmentProblem
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import torch", True),
+        ("from keras import layers", True),
+        ("import mxnet as mx\nimport jax.numpy", True),
+        ("from mxnet import np  # where PyTorch says torch", False),
+        ("# a port of the torch network\nimport numpy", False),
+    ],
+)
+def test_only_a_notebook_that_imports_a_framework_gets_its_kernel(code, needed):
+    assert bool(frameworks.kernel_settings(code)) == needed
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """What is run to make the environment in an empty folder: command and input; nothing is run in truth."""
+    listed = []
+    for name in ("FOLDER", "KERNELS", "STAMP", "PYTHON"):
+        monkeypatch.setattr(frameworks, name, tmp_path / getattr(frameworks, name).relative_to(ROOT))
+    monkeypatch.setattr(frameworks, "ROOT", tmp_path)
+
+    def run(command, doing, settings, answer=""):
+        listed.append(([str(word) for word in command], answer))
+        (frameworks.KERNELS / "kernels" / "python3").mkdir(parents=True, exist_ok=True)
+        frameworks.PYTHON.parent.mkdir(exist_ok=True)
+        frameworks.PYTHON.unlink(missing_ok=True)
+        frameworks.PYTHON.symlink_to(sys.executable)
+
+    monkeypatch.setattr(frameworks, "run", run)
+    return listed
+
+
+def test_pytorch_alone_comes_from_its_own_index_and_everything_has_a_hash(calls):
+    frameworks.make()
+    _, (first, torch), (second, others) = calls
+    assert torch.startswith("torch==2.13.0+cpu") and torch.count("==") == 1 and "torch==" not in others
+    assert frameworks.TORCH_INDEX in first and frameworks.TORCH_INDEX not in second
+    assert others.count("==") == frameworks.LOCK_FILE.read_text().count("==") - 1
+    for command, requirements in ((first, torch), (second, others)):
+        assert "--require-hashes" in command and requirements.count("--hash=sha256:") >= requirements.count("==")
+
+
+def test_it_is_made_once_and_again_when_its_stamp_is_gone_or_of_another_folder(calls):
+    frameworks.make()
+    frameworks.make()
+    assert len(calls) == 3
+    frameworks.STAMP.write_text(frameworks.STAMP.read_text() + "/moved")
+    frameworks.make()
+    assert len(calls) == 6
+
+
+def test_an_installation_that_failed_is_not_taken_for_whole(calls, monkeypatch):
+    def fail(*_):
+        raise EnvironmentProblem("The package index cannot be reached.")
+
+    monkeypatch.setattr(frameworks, "install", fail)
+    for _ in range(2):
+        with pytest.raises(EnvironmentProblem):
+            frameworks.make()
+    assert not frameworks.STAMP.exists()
+
+
+NO_FRAMEWORKS = """
+from tools import frameworks
+from tools.environment import EnvironmentProblem
+
+def make():
+    raise EnvironmentProblem("PyTorch cannot be had: check the network.")
+
+frameworks.make = make
+"""
+
+
+@pytest.mark.parametrize(("settings", "status"), [({}, 0), ({"CI": "true"}, 1)], ids=["at home", "in CI"])
+def test_chapter_is_skipped_with_the_reason_where_there_are_no_frameworks(settings, status, tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell("import torch")]), tmp_path / "16.ipynb")
+    (tmp_path / "without.py").write_text(NO_FRAMEWORKS)
+    options = ["-p", "without", "-p", "conftest", "--rootdir", tmp_path, "--nbval", "-rs", tmp_path / "16.ipynb"]
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | settings
+    environment["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
+    command = [sys.executable, "-m", "pytest", *options]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == status and "PyTorch cannot be had: check the network." in run.stdout, run.stdout

@@ -1,0 +1,82 @@
+"""Make the folder .frameworks: Python with PyTorch and Keras, a replica of Colab, in which chapter 16 runs.
+
+These frameworks never enter .venv, since they need a newer NumPy than MXNet's. MXNet is not in the folder: the
+chapter's setup cell brings it, as it does in Colab.
+"""
+
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.environment import PIP_SETTINGS, ROOT, EnvironmentProblem, run
+
+LOCK_FILE = Path(__file__).with_suffix(".lock")
+FOLDER = ROOT / ".frameworks"
+PYTHON = FOLDER / "bin" / "python"
+KERNELS = FOLDER / "share" / "jupyter"
+# Written last: says from which lock file and where the folder was made, for its programs know their own place.
+STAMP = FOLDER / "installed"
+IMPORTED = re.compile(r"\b(?:import|from) (?:torch|keras|jax)\b")
+# PyPI's wheel of PyTorch needs gigabytes of CUDA. pip asks every index for every package, so this one is named for
+# PyTorch alone.
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+REQUIREMENT = re.compile(r"^\S+==.*(?:\n +.*)*", re.MULTILINE)
+
+
+def are_imported(code: str) -> bool:
+    """Whether a notebook with this text needs the folder."""
+    return bool(IMPORTED.search(code))
+
+
+def kernel_settings(code: str) -> dict[str, str]:
+    """The variables with which Jupyter starts the kernel that a notebook with this text needs."""
+    return {"JUPYTER_PATH": str(KERNELS)} if are_imported(code) else {}
+
+
+def fingerprint() -> str:
+    return f"{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()} {FOLDER}"
+
+
+def is_whole() -> bool:
+    """Whether the folder has all packages of the lock file, and its Python runs."""
+    if not STAMP.exists() or STAMP.read_text() != fingerprint():
+        return False
+    return PYTHON.exists() and subprocess.run([PYTHON, "-S", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def install(requirements: list[str], *options: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "--no-deps", "--require-hashes"]
+    command = [*pip, "--no-compile", "--only-binary=:all:", *options, "--requirement", "/dev/stdin"]
+    run(command, "installing PyTorch and Keras", PIP_SETTINGS, "\n".join(requirements))
+
+
+def make() -> None:
+    """Make the folder, unless it is whole. Raises `EnvironmentProblem`, one sentence that says what to do."""
+    # Another process may be making the same: wait for it, then look.
+    with (ROOT / ".frameworks.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_whole():
+            return
+        print("Making .frameworks with PyTorch and Keras for chapter 16 (1.5 GB, once)", flush=True)
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
+        requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
+        torch = [requirement for requirement in requirements if requirement.startswith("torch==")]
+        install(torch, "--extra-index-url", TORCH_INDEX, "--retries", "1")
+        install([requirement for requirement in requirements if requirement not in torch])
+        kernel = KERNELS / "kernels" / "python3" / "kernel.json"
+        command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
+        STAMP.write_text(fingerprint())
+
+
+if __name__ == "__main__":
+    try:
+        make()
+    except EnvironmentProblem as error:
+        sys.exit(str(error))
