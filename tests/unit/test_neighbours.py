@@ -57,6 +57,13 @@ def test_normalisation_of_a_vgg_adds_two_parameters_a_channel():
     assert normalised - plain == 2 * (4 + 6 + 6)
 
 
+@pytest.mark.parametrize(("dropout", "rates"), [(0.5, [0.5, 0.5]), (0.2, [0.2, 0.2]), (0, [])])
+def test_vgg_drops_what_its_hidden_linear_layers_make_unless_told_not_to(dropout, rates):
+    blocks = []
+    neighbours.vgg(5, ((1, 4),), hidden=7, dropout=dropout).apply(blocks.append)
+    assert [block._rate for block in blocks if isinstance(block, nn.Dropout)] == rates
+
+
 def test_a_sum_moves_both_of_its_summands():
     net = initialised(chain("net", basic_block(4, 4, 1), nn.GlobalAvgPool2D()))
     table = measure.layer_table(net, (2, 4, 5, 5))
