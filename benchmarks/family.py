@@ -34,7 +34,7 @@ def speeds(specs: list[Spec]) -> list[float]:
 
 def main() -> None:
     specs = [imagenet_spec(*sizes) for sizes in NETWORKS]
-    rates = best_rates(specs, "family")
+    rates = best_rates([dict(spec=spec) for spec in specs], "family")
     [measured] = run_all(speeds, [dict(specs=specs)], "family")
     for title, sizes in (
         (f"{SECONDS} s on one core each", [int(SECONDS * speed) for speed in measured]),

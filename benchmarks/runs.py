@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from utils.training import Trainer, one_cycle
 # isort: split
 import mxnet as mx
 import numpy
+from d2l import mxnet as d2l
 
 LOGS = Path(__file__).parent.parent / "_build"
 SEEDS = range(5)
@@ -59,7 +61,12 @@ def name_of(function: Callable, job: dict) -> str:
 
 
 def train(spec: Spec, rate: float, seed: int, num_images: int) -> dict[str, float]:
-    """Train a DenseNet on `num_images` training images of 32 pixels, in one cycle; what the validation images say.
+    """Train a DenseNet with `fit`."""
+    return fit(partial(DenseNet, spec, lr=rate), seed, num_images)
+
+
+def fit(make_network: Callable[[], d2l.Classifier], seed: int, num_images: int) -> dict[str, float]:
+    """Train a network on `num_images` training images of 32 pixels, in one cycle; what the validation images say.
 
     The images are drawn without repetition as long as there are new ones.
     """
@@ -70,18 +77,29 @@ def train(spec: Spec, rate: float, seed: int, num_images: int) -> dict[str, floa
     for part in (data.images, data.labels):
         part["train"] = part["train"][numpy.resize(order, num_images)]
     trainer = Trainer(1, one_cycle)
-    trainer.fit(DenseNet(spec, lr=rate), data)
+    trainer.fit(make_network(), data)
     return {name: trainer.history[name][0] for name in ("val_loss", "val_acc", "seconds")}
 
 
-def best_rates(specs: list[Spec], log_name: str) -> list[float]:
-    """For each network the learning rate with the lowest validation loss after `RATE_IMAGES` images."""
+def best_rates(
+    networks: list[dict],
+    log_name: str,
+    train: Callable[..., dict[str, float]] = train,
+    rates: tuple[float, ...] = RATES,
+) -> list[float]:
+    """For each network the learning rate with the lowest validation loss after `RATE_IMAGES` images.
+
+    A network is what `train` needs to know of it beside rate, seed and number of images, such as a spec.
+    """
     jobs = [
-        dict(spec=spec, rate=rate, seed=RATE_SEED, num_images=RATE_IMAGES) for spec in reversed(specs) for rate in RATES
+        dict(**network, rate=rate, seed=RATE_SEED, num_images=RATE_IMAGES)
+        for network in reversed(networks)
+        for rate in rates
     ]
-    results = zip(jobs, run_all(train, jobs, log_name), strict=True)
-    losses = {(json.dumps(job["spec"]), job["rate"]): result["val_loss"] for job, result in results}
-    return [min(RATES, key=lambda rate: losses[json.dumps(spec), rate]) for spec in specs]
+    losses = [result["val_loss"] for result in run_all(train, jobs, log_name)]
+    # A training that ran away has no loss: it is not a number.
+    best = numpy.nanargmin(numpy.reshape(losses, (len(networks), len(rates))), axis=1)
+    return [rates[number] for number in reversed(best)]
 
 
 def spread(accuracies: list[float]) -> str:

@@ -24,7 +24,7 @@ VARIANTS = {
 
 def main() -> None:
     specs = list(VARIANTS.values())
-    rates = best_rates(specs, "variants")
+    rates = best_rates([dict(spec=spec) for spec in specs], "variants")
     jobs = [
         dict(spec=spec, rate=rate, seed=seed, num_images=NUM_IMAGES)
         for spec, rate in zip(specs, rates, strict=True)

@@ -64,18 +64,17 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
     handles = []
 
     def watch_input(block: gluon.Block, stage: str, name: str) -> None:
-        def record(block: gluon.Block, inputs: tuple[np.ndarray]) -> None:
-            joined = inputs[0]
-            rows.append(row(stage, name, joined, joined))
+        def record(block: gluon.Block, inputs: tuple[np.ndarray, ...]) -> None:
+            rows.append(row(stage, name, inputs, inputs[0]))
 
         handles.append(block.register_forward_pre_hook(record))
 
     def watch_output(block: gluon.Block, stage: str, name: str) -> None:
-        def record(block: gluon.Block, inputs: tuple[np.ndarray], output: np.ndarray) -> None:
+        def record(block: gluon.Block, inputs: tuple[np.ndarray, ...], output: np.ndarray) -> None:
             if isinstance(block, DenseBlock):
-                rows.append(row(stage, name, output, output))
+                rows.append(row(stage, name, (output,), output))
             else:
-                rows.append(row(stage, name, inputs[0], output, block))
+                rows.append(row(stage, name, inputs, output, block))
 
         handles.append(block.register_forward_hook(record))
 
@@ -97,7 +96,7 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
     stages = getattr(net, "net", net)
     for block in stages if isinstance(stages, nn.HybridSequential) else [stages]:
         stage = "block" if isinstance(block, DenseBlock) else layer_name(block)
-        if stage in ("block", "transition"):
+        if stage in ("block", "transition", "stage"):
             numbers[stage] += 1
             stage = f"{stage} {numbers[stage]}"
         watch(block, stage)
@@ -110,9 +109,12 @@ def layer_table(net: gluon.Block, input_shape: tuple[int, ...]) -> pandas.DataFr
     return pandas.DataFrame(rows)
 
 
-def row(stage: str, name: str, X: np.ndarray, output: np.ndarray, layer: gluon.Block | None = None) -> dict:
+def row(
+    stage: str, name: str, inputs: tuple[np.ndarray, ...], output: np.ndarray, layer: gluon.Block | None = None
+) -> dict:
     """A row of `layer_table`; a concatenation, which is no Gluon layer, reads as much as it writes."""
     parameters = running_statistics = multiply_adds = 0
+    num_read = sum(X.size for X in inputs)
     if layer is not None:
         parameters = parameter_count(layer)
         running_statistics = parameter_count(layer, trainable=False) - parameters
@@ -126,7 +128,7 @@ def row(stage: str, name: str, X: np.ndarray, output: np.ndarray, layer: gluon.B
         parameters=parameters,
         running_statistics=running_statistics,
         multiply_adds=multiply_adds,
-        bytes_moved=BYTES_PER_NUMBER * (X.size + parameters + running_statistics + output.size),
+        bytes_moved=BYTES_PER_NUMBER * (num_read + parameters + running_statistics + output.size),
     )
 
 
