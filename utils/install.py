@@ -87,7 +87,10 @@ def prepare_onnx() -> None:
     Raises `SetupError`.
     """
     sys.path.insert(0, str(install("onnx", find_host()) / "packages"))
-    importlib.invalidate_caches()
+    # MXNet, which was imported before, fills its tables of translations only where there is ONNX.
+    for opset in (12, 13):
+        table = importlib.import_module(f"mxnet.onnx.mx2onnx._op_translations._op_translations_opset{opset}")
+        importlib.reload(table)
 
 
 def install(build: str, host: Host) -> Path:
