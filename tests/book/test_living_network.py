@@ -224,8 +224,8 @@ def test_maps_are_walked_by_keyboard_and_say_what_their_layer_reads(tab):
 
 def test_pixel_is_taken_apart_step_by_step(tab):
     tab.get_by_role("button", name="channel 2 of layer 2 of block 1").click()
-    tab.get_by_label("row").fill("0")
-    tab.get_by_label("column").fill("5")
+    tab.get_by_role("spinbutton", name="row").fill("0")
+    tab.get_by_role("spinbutton", name="column").fill("5")
     assert "It sees rows 0 to 3 and columns 2 to 8" in tab.locator(".living-pixel").inner_text()
     assert frame(tab) == (0, 3, 2, 8)
     step = tab.get_by_role("slider")
