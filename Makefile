@@ -72,6 +72,7 @@ lock: environment  ## pin again all that requirements.txt and requirements-dev.t
 	  requirements.txt requirements-dev.txt -o requirements.lock
 	@grep -E '^(mxnet|d2l)==' requirements.txt | $(LOCK_WHEELS) -o utils/mxnet_cpu.lock
 	@(grep '^d2l==' requirements.txt; cat utils/mxnet_gpu.txt) | $(LOCK_WHEELS) -o utils/mxnet_gpu.lock
+	@$(LOCK_WHEELS) -o utils/onnx.lock < utils/onnx.txt
 	@$(UV) pip compile --quiet --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	  --find-links $(or $(PIP_FIND_LINKS),https://download.pytorch.org/whl/cpu/torch/) tools/frameworks.txt -o tools/frameworks.lock
 

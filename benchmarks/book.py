@@ -3,7 +3,7 @@
 The peers are Jupyter Book with its default settings, and Sphinx with the theme of Dive into Deep Learning. All are made
 here of the same sources, served compressed, and loaded in Chromium with an empty cache on what Lighthouse takes for a
 phone: 1.6 Mbit/s, 150 ms, a processor slowed 4 times. Requests to other hosts are blocked and counted. The sides take
-turns. Prints two Markdown tables.
+turns. Prints two Markdown tables, and how long the living network takes for one answer.
 """
 
 import gzip
@@ -62,6 +62,20 @@ window.files = () => ["navigation", "resource"].flatMap(type => performance.getE
 """
 TEXT = (".html", ".css", ".js", ".svg")
 KINDS = {".html": "HTML", ".css": "style", ".js": "script", ".woff2": "font", ".png": "image", ".svg": "image"}
+
+
+# Medians of 50 forward passes over different garments, in milliseconds.
+FORWARD = """() => {
+  const network = LivingNetwork.build(LIVING_NUMBERS);
+  const times = LivingNetwork.garments(LIVING_NUMBERS).map(({ picture }) => {
+    const start = performance.now();
+    LivingNetwork.forward(network, picture);
+    return performance.now() - start;
+  });
+  return times.sort((a, b) => a - b)[times.length / 2];
+}"""
+# Most milliseconds that an answer may take on a processor slowed so many times.
+FORWARD_LIMITS = {1: 50, 4: 300}
 
 
 class Compressed(SimpleHTTPRequestHandler):
@@ -172,6 +186,18 @@ def print_times(loads: dict[tuple[str, str], list[Counter[str]]]) -> None:
         print(f"| {page} | {maker} | {' | '.join(cells)} |")
 
 
+def print_forward_times(browser: Browser, address: str) -> None:
+    """Print how long the living network takes for one answer, and how long it may."""
+    page = browser.new_page()
+    session = page.context.new_cdp_session(page)
+    page.goto(address)
+    for slowed, limit in FORWARD_LIMITS.items():
+        session.send("Emulation.setCPUThrottlingRate", {"rate": slowed})
+        speed = f"on a processor slowed {slowed} times" if slowed > 1 else "at full speed"
+        print(f"An answer of the living network takes {page.evaluate(FORWARD):.0f} ms {speed}, and may take {limit}.")
+    page.close()
+
+
 def main() -> None:
     """Make the books, load their pages in turn, and print the tables."""
     loads: dict[tuple[str, str], list[Counter[str]]] = defaultdict(list)
@@ -179,9 +205,11 @@ def main() -> None:
         addresses = {maker: serve(book) for maker, book in build(Path(folder)).items()}
         for _, page, maker in product(range(ROUNDS), PAGES, addresses):
             loads[page, maker].append(load(browser, f"{addresses[maker]}/{PAGES[page]}.html"))
-    print_sizes(loads)
-    print(f"\nOn {machine()}, as a phone:\n")
-    print_times(loads)
+        print_sizes(loads)
+        print(f"\nOn {machine()}, as a phone:\n")
+        print_times(loads)
+        print(f"\nOn {machine()}:\n")
+        print_forward_times(browser, f"{addresses[COURSE]}/book/living_network.html")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Write the numbers of the page "The living network": `python -m tools.living_network`.
 
 They go into book/_static/living/numbers.js: the network of chapters/trained/living.params with its weights as integers
-of eight bits, and 50 test garments. Prints how large the script is, and the test accuracy before and after.
+of eight bits, and 50 test garments. Beside it lies a picture of the page, for readers without JavaScript. Prints how
+large both are, and the test accuracy before and after.
 """
 
 import base64
@@ -19,10 +20,14 @@ import mxnet as mx
 import numpy
 from mxnet.gluon import nn
 
+from tools.browser import open_browser
+from tools.figures import optimised
 from tools.files import write_whole
 from tools.train_networks import RECIPES, TRAINED
 
-SCRIPT = Path(__file__).parent.parent / "book" / "_static" / "living" / "numbers.js"
+STATIC = Path(__file__).parent.parent / "book" / "_static"
+SCRIPT = STATIC / "living" / "numbers.js"
+PICTURE = STATIC / "living" / "picture.png"
 GARMENTS_OF_A_CLASS = 5
 
 
@@ -97,11 +102,32 @@ def script() -> str:
     return f'{comment}\n"use strict";\n\nconst LIVING_NUMBERS = {json.dumps(numbers)};\n'
 
 
+def picture() -> bytes:
+    """What the page shows at first, from the picture to the maps, as a PNG."""
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 736, "height": 1200})
+        page.set_content(
+            "<style>body { margin: 8px; font-family: sans-serif; }</style><living-network></living-network>"
+        )
+        page.add_style_tag(path=STATIC / "living" / "living.css")
+        page.add_style_tag(
+            content=".living-presets, .living-status { display: none; } .living-network { margin-top: 1rem; }"
+        )
+        for name in ("elements.js", "living/numbers.js", "living/network.js", "living/living.js"):
+            page.add_script_tag(path=STATIC / name)
+        page.wait_for_function("document.querySelector('.living-total').textContent")
+        shown = page.locator(".living-network").bounding_box()
+        assert shown
+        size = {"x": 0, "y": 0, "width": 736, "height": shown["y"] + shown["height"] + 8}
+        return optimised(page.screenshot(clip=size))
+
+
 def main() -> None:
-    """Write the script; print its size, and the accuracy on all test images before and after."""
-    text = script()
-    write_whole(SCRIPT, text)
-    print(f"{SCRIPT.name}: {len(text) / 1000:.0f} kB")
+    """Write the script and the picture; print their sizes, and the accuracy on all test images before and after."""
+    write_whole(SCRIPT, script())
+    write_whole(PICTURE, picture())
+    for path in (SCRIPT, PICTURE):
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
     data, net = FashionMNIST(batch_size=250), trained_network()
     for what in ("as trained", "with weights of eight bits"):
         scores = predict(net, data.test_dataloader(), mx.cpu())

@@ -1,4 +1,4 @@
-"""MXNet and d2l, installed where the reader's Python lacks them (the setup cell of every chapter).
+"""MXNet and d2l, installed where the reader's Python lacks them (the setup cell of every chapter), and ONNX.
 
 MXNet 1.9.1 is the last there will be. With its own requirements pip would set back the NumPy of a hosted notebook,
 or find nothing that fits. So it is installed without them, into a folder of its own; `utils.compatibility` does the
@@ -16,14 +16,30 @@ import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.compatibility import make_mxnet_importable
-from utils.hosting import Host
+from utils.hosting import Host, find_host
+
+
+class Packages(NamedTuple):
+    """What is installed together: its file of pins and hashes, its short name, what a reader is told, and the bytes.
+
+    The bytes are those that it takes while it is being installed.
+    """
+
+    lock: str
+    name: str
+    description: str
+    size: float
+
 
 NEEDED = ("cloudpickle", "matplotlib", "matplotlib_inline", "pandas", "pooch", "requests", "tqdm")
-# Of each build its name for the reader, and the bytes that it takes while it is being installed.
-NAMES = {"cpu": "MXNet for processors (50 MB)", "gpu": "MXNet for CUDA 11.2 with its libraries (2.3 GB)"}
-BYTES = {"cpu": 4e8, "gpu": 6e9}
+BUILDS = {
+    "cpu": Packages("mxnet_cpu.lock", "MXNet", "MXNet for processors (50 MB)", 4e8),
+    "gpu": Packages("mxnet_gpu.lock", "MXNet", "MXNet for CUDA 11.2 with its libraries (2.3 GB)", 6e9),
+    "onnx": Packages("onnx.lock", "ONNX", "ONNX and its runtime (40 MB)", 4e8),
+}
 CUDA_12 = re.compile(r"lib(cudart|cublas|cublasLt)[\w.-]*\.so\.1[2-9]")
 
 
@@ -65,15 +81,27 @@ def prepare(build: str, host: Host) -> None:
         ) from error
 
 
+def prepare_onnx() -> None:
+    """Make `import onnx` and `import onnxruntime` work, whatever the reader's Python has (chapter 18).
+
+    Raises `SetupError`.
+    """
+    sys.path.insert(0, str(install("onnx", find_host()) / "packages"))
+    # MXNet, which was imported before, fills its tables of translations only where there is ONNX.
+    for opset in (12, 13):
+        table = importlib.import_module(f"mxnet.onnx.mx2onnx._op_translations._op_translations_opset{opset}")
+        importlib.reload(table)
+
+
 def install(build: str, host: Host) -> Path:
-    """The folder with MXNet's build "cpu" or "gpu" and d2l, made at the first call.
+    """The folder with a build, MXNet's "cpu" or "gpu" with d2l, or "onnx", made at the first call.
 
     Its `packages` belongs on `sys.path`, its `libraries` does not. It gets its name when it is
     whole, so that an interrupted installation is never taken for one. Raises `SetupError`.
     """
     import pooch
 
-    lock = Path(__file__).parent / f"mxnet_{build}.lock"
+    lock = Path(__file__).parent / BUILDS[build].lock
     home = Path(pooch.os_cache("densenet-course"))
     folder = home / f"{build}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     if folder.exists():
@@ -93,7 +121,7 @@ def install(build: str, host: Host) -> Path:
                 download(build, lock, folder, host)
     except OSError as error:
         raise SetupError(
-            f"MXNet cannot be installed in {home} ({error.strerror}): make the folder writable, "
+            f"{BUILDS[build].name} cannot be installed in {home} ({error.strerror}): make the folder writable, "
             "or set XDG_CACHE_HOME to another one, and run this cell again."
         ) from error
     return folder
@@ -101,12 +129,13 @@ def install(build: str, host: Host) -> Path:
 
 def download(build: str, lock: Path, folder: Path, host: Host) -> None:
     """Make `folder` from the wheels that `lock` names, each checked against its hash. Raises `SetupError`."""
+    _, name, description, size = BUILDS[build]
     free = shutil.disk_usage(folder.parent).free
-    needs = f"{NAMES[build]} needs {BYTES[build] / 1e9:.1f} GB in {folder.parent}"
+    needs = f"{description} needs {size / 1e9:.1f} GB in {folder.parent}"
     no_space = f"{needs}, and {free / 1e9:.1f} GB are free: delete some files, then run this cell again."
-    if free < BYTES[build]:
+    if free < size:
         raise SetupError(no_space)
-    print(f"Installing {NAMES[build]}, once ...", end="\r", flush=True)
+    print(f"Installing {description}, once ...", end="\r", flush=True)
     part = folder.with_suffix(".part")
     (part / "temporary").mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "install", "--target", str(part / "packages"), "--requirement", str(lock)]
@@ -125,11 +154,11 @@ def download(build: str, lock: Path, folder: Path, host: Host) -> None:
         messages = pip.stderr.strip().splitlines() or ["pip did not say why"]
         if messages[-1].endswith("No module named pip"):
             raise SetupError(
-                f"{sys.executable} has no pip, which installs MXNet: "
+                f"{sys.executable} has no pip, which installs {name}: "
                 f"run `{sys.executable} -m ensurepip` in a terminal, then this cell again."
             )
         raise SetupError(
-            f"MXNet could not be downloaded ({messages[-1].removeprefix('ERROR: ')}): "
+            f"{name} could not be downloaded ({messages[-1].removeprefix('ERROR: ')}): "
             f"{host.network}, then run this cell again."
         )
     shutil.rmtree(part / "temporary")

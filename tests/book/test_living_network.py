@@ -1,5 +1,6 @@
 """The living network in a browser: it computes what MXNet computes, and does what a reader asks of it."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -120,3 +121,143 @@ def test_pixel_depends_on_its_receptive_field_alone(name, row, column, off, comp
     rows, columns = numpy.nonzero(numpy.reshape(changes, (28, 28)))
     found = {"top": rows.min(), "bottom": rows.max(), "left": columns.min(), "right": columns.max()}
     assert found == field
+
+
+@pytest.fixture
+def tab(browser, html):
+    """The page on a narrow screen that has a mouse, fingers and a keyboard; it asks for nothing but files."""
+    context = browser.new_context(has_touch=True, viewport={"width": 360, "height": 800})
+    tab = context.new_page()
+    faults = []
+    tab.on("pageerror", lambda error: faults.append(error))
+    tab.on("request", lambda request: request.url.startswith("file:") or faults.append(request.url))
+    tab.goto((html / "book/living_network.html").as_uri())
+    total(tab)
+    yield tab
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
+    assert not faults
+
+
+def status(tab):
+    return tab.locator(".living-status").text_content()
+
+
+def total(tab):
+    """How many garments are right, once all have been judged."""
+    tab.wait_for_function("document.querySelector('.living-total').textContent")
+    return int(tab.locator(".living-total").text_content().split()[0])
+
+
+def frame(tab):
+    """The rows and columns that the frame on the picture encloses."""
+    rect = tab.locator(".living-frame").first
+    x, y, width, height = (int(rect.get_attribute(name)) for name in ("x", "y", "width", "height"))
+    return y, y + height - 1, x, x + width - 1
+
+
+def test_garments_are_walked_by_keyboard_and_named(tab):
+    tab.get_by_role("radio").first.focus()
+    for _ in range(45):
+        tab.keyboard.press("ArrowRight")
+    assert status(tab).startswith("The network says ") and status(tab).endswith(" %, and it is an ankle boot.")
+    assert tab.get_by_role("radio").nth(45).get_attribute("aria-label").startswith("ankle boot 1")
+
+
+@pytest.mark.parametrize("device", ["mouse", "finger", "keyboard"])
+def test_picture_is_drawn_with(device, tab):
+    board = tab.get_by_role("application")
+    tab.get_by_role("button", name="Empty").click()
+    tab.wait_for_function("!document.querySelector('.living-status').textContent.includes('and it is')")
+    empty = tab.locator(".living-answers").inner_text()
+    if device == "keyboard":
+        board.focus()
+        for key in ("ArrowUp", "Space", "ArrowLeft", "Space", "Space", "Delete"):
+            tab.keyboard.press(key)
+    elif device == "mouse":
+        board.hover(position={"x": 80, "y": 40})
+        tab.mouse.down()
+        board.hover(position={"x": 80, "y": 200})
+        tab.mouse.up()
+    else:
+        board.tap(position={"x": 80, "y": 100})
+    drawn = tab.wait_for_function(
+        "before => { const now = document.querySelector('.living-answers').innerText; return now !== before && now; }",
+        arg=empty,
+    )
+    assert drawn and status(tab).startswith(("The network says", "Brush at"))
+
+
+def test_source_is_switched_off_and_on(tab):
+    everything = total(tab)
+    switch = tab.get_by_role("group", name="transition 1: 32 channels").get_by_role("checkbox")
+    switch.uncheck()
+    assert status(tab).startswith("Transition 1 is off. The network says ")
+    assert tab.locator(".living-off").count() == 32
+    assert total(tab) < everything
+    switch.check()
+    assert total(tab) == everything and tab.locator(".living-off").count() == 0
+
+
+def test_channel_is_switched_off(tab):
+    tab.get_by_role("button", name="channel 3 of layer 1 of block 2").click()
+    tab.get_by_label("this channel is on").uncheck()
+    assert status(tab).startswith("Channel 3 of layer 1 of block 2 is off.")
+    assert tab.locator(".living-off").count() == 1
+    assert (
+        tab.get_by_role("group", name="layer 1 of block 2").get_by_role("checkbox").evaluate("box => box.indeterminate")
+    )
+
+
+def test_maps_are_walked_by_keyboard_and_say_what_their_layer_reads(tab):
+    tab.locator(".living-map").first.focus()
+    assert status(tab) == "The stem reads the picture and makes 16 channels."
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown"):
+        tab.keyboard.press(key)
+    reads = "32 channels, 16 of the stem, 8 of layer 1 of block 1 and 8 of layer 2 of block 1,"
+    assert status(tab) == f"Transition 1 reads {reads} and makes 32 channels."
+    assert tab.locator(".living-read").count() == 3
+    tab.keyboard.press("End")
+    tab.keyboard.press("Enter")
+    assert tab.locator(".living-pixel .living-title").text_content() == "One pixel of channel 7 of layer 2 of block 3"
+
+
+def test_pixel_is_taken_apart_step_by_step(tab):
+    tab.get_by_role("button", name="channel 2 of layer 2 of block 1").click()
+    tab.get_by_role("spinbutton", name="row").fill("0")
+    tab.get_by_role("spinbutton", name="column").fill("5")
+    assert "It sees rows 0 to 3 and columns 2 to 8" in tab.locator(".living-pixel").inner_text()
+    assert frame(tab) == (0, 3, 2, 8)
+    step = tab.get_by_role("slider")
+    step.focus()
+    tab.keyboard.press("End")
+    assert step.input_value() == "23"
+    text = tab.locator(".living-pixel").inner_text()
+    (value,) = re.findall(r"the map is (\S+?)\. ", text)
+    assert f"together {value}." in text and "Number 24 of 24, channel 7 of layer 1 of block 1, adds" in text
+    # Above the first row there is nothing to read.
+    assert tab.locator(".living-windows td").all_text_contents()[:3] == ["·", "·", "·"]
+
+
+def test_pointing_at_a_pixel_frames_its_receptive_field(tab):
+    box = tab.get_by_role("button", name="channel 0 of transition 1").bounding_box()
+    tab.get_by_role("button", name="channel 0 of transition 1").hover(
+        position={"x": box["width"] * 7.5 / 14, "y": box["height"] * 3.5 / 14}
+    )
+    assert frame(tab) == (3, 10, 11, 18)
+
+
+def test_each_question_has_a_setting(tab):
+    for button in tab.locator(".living-presets button").all():
+        button.click()
+        assert status(tab).endswith(".") and total(tab) >= 0
+    assert tab.locator(".living-off").count() == 0
+
+
+def test_without_javascript_there_is_a_picture_and_a_sentence(browser, html):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto((html / "book/living_network.html").as_uri())
+    assert tab.locator("living-network p").inner_text().startswith("With JavaScript")
+    assert tab.locator("living-network img").evaluate("image => image.complete && image.naturalWidth") > 300
+    context.close()

@@ -26,7 +26,7 @@ ARGUMENTS = {"num_channels": 8, "growth_rate": 4, "num_layers": 2, "num_classes"
 NOT_PRINTED = ("__all__", "CHOICES", "Spec", "check_spec", "check_size", "is_number")
 LIBRARY = [
     definition
-    for module in ("densenet.py", "spec.py", "memory_efficient.py", "backward.py")
+    for module in ("densenet.py", "spec.py", "memory_efficient.py", "backward.py", "quantisation.py")
     for definition in definitions((UTILS / module).read_text())
     if definition[0] not in NOT_PRINTED
 ]

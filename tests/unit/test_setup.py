@@ -220,12 +220,13 @@ def test_other_system_than_linux_on_x86_64_is_an_error(monkeypatch, home):
         install.install("cpu", COLAB)
 
 
-def test_build_is_installed_whole_and_once(home, pip):
+@pytest.mark.parametrize(("build", "lock"), [("cpu", "mxnet_cpu.lock"), ("onnx", "onnx.lock")])
+def test_build_is_installed_whole_and_once(home, pip, build, lock):
     pip('mkdir -p "$5/mxnet"; echo "$@" >> "$5/calls"')
-    folder = install.install("cpu", COLAB)
-    assert folder == install.install("cpu", COLAB) and [path.name for path in folder.iterdir()] == ["packages"]
+    folder = install.install(build, COLAB)
+    assert folder == install.install(build, COLAB) and [path.name for path in folder.iterdir()] == ["packages"]
     (call,) = (folder / "packages" / "calls").read_text().splitlines()
-    assert "--no-deps" in call and "--require-hashes" in call and call.endswith("--timeout 15")
+    assert "--no-deps" in call and f"{lock} " in call and "--require-hashes" in call and call.endswith("--timeout 15")
 
 
 def test_cuda_libraries_stay_off_the_import_path(home, pip):

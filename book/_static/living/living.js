@@ -297,8 +297,12 @@
 
     answer() {
       const [best] = this.chances.map((chance, place) => [chance, place]).sort(([a], [b]) => b - a);
-      const truth = this.label === null ? "" : `, and it is a ${this.network.classes[this.label]}`;
-      return `The network says ${this.network.classes[best[1]]}, ${percent(best[0])}${truth}.`;
+      const { classes } = this.network;
+      const truth =
+        this.label === null
+          ? ""
+          : `, and it is ${/^[aeiou]/.test(classes[this.label]) ? "an" : "a"} ${classes[this.label]}`;
+      return `The network says ${classes[best[1]]}, ${percent(best[0])}${truth}.`;
     }
 
     // The picture's answer with everything on, for comparison, and with what is on now.
