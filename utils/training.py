@@ -45,7 +45,8 @@ def sgd_with_momentum(model: d2l.Classifier, weight_decay: float, store: Store |
     """Stochastic gradient descent with momentum 0.9 and weight decay (chapter 06).
 
     Weights decay; biases and the scales and shifts of normalisation do not. With a store, the gradients of all workers
-    are added up. Raises `ValueError` if the decay is negative.
+    are added up, and the network, which has to have run once, gets the parameters of worker 0's.
+    Raises `ValueError` if the decay is negative.
     Source: Huang et al. 2017, section 4.2, with Nesterov's momentum and decay of all parameters.
     """
     if weight_decay < 0:
@@ -53,11 +54,17 @@ def sgd_with_momentum(model: d2l.Classifier, weight_decay: float, store: Store |
     for name, parameter in model.collect_params().items():
         parameter.wd_mult = float(name.endswith("weight"))
     options = dict(learning_rate=model.lr, momentum=MOMENTUM, wd=weight_decay)
+    # In the network's order: by their names, which Gluon numbers as it goes, another network's are ordered otherwise.
+    parameters = list(model.collect_params().values())
     # Not "nag", Nesterov's: with weight decay, MXNet's gives other losses from the same seed now and then.
     if store is None:
-        return gluon.Trainer(model.collect_params(), "sgd", options)
+        return gluon.Trainer(parameters, "sgd", options)
     # Were the servers to take the steps, they would not hear of a new learning rate.
-    return gluon.Trainer(model.collect_params(), "sgd", options, kvstore=store, update_on_kvstore=False)
+    optimizer = gluon.Trainer(parameters, "sgd", options, kvstore=store, update_on_kvstore=False)
+    # This hands out the parameters; left to the first step, its gradient would be that of others.
+    optimizer.allreduce_grads()
+    npx.waitall()
+    return optimizer
 
 
 class Trainer(d2l.Trainer):
@@ -115,9 +122,6 @@ class Trainer(d2l.Trainer):
             self.prepare_data(data)
             self.prepare_model(model)
             self.optim = sgd_with_momentum(model, self.weight_decay, self.store)
-            if self.store:
-                # All take worker 0's weights now: left to the first step, the first gradient would be of other ones.
-                self.optim.allreduce_grads()
             first_epoch = self.resume() if self.checkpoint else 0
             self.train_batch_idx = first_epoch * self.num_train_batches
             for epoch in range(first_epoch, self.max_epochs):
