@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from utils import launch
 
+SERVE = launch.SERVE
 ROOT = Path(__file__).parents[2]
 MARK = "COURSE_TEST_LAUNCH"
 
@@ -152,3 +154,54 @@ def test_nothing_outlives_the_launcher_however_it_ends(number, tmp_path):
     assert marked(mark) == []
     if number != signal.SIGKILL:
         assert last == f"launch | It was ended by {number.name}."
+
+
+# What clusters start by themselves
+
+
+VARIABLES = {
+    "DMLC_ROLE",
+    "DMLC_NODE_HOST",
+    "DMLC_NUM_SERVER",
+    "DMLC_NUM_WORKER",
+    "DMLC_PS_ROOT_PORT",
+    "DMLC_PS_ROOT_URI",
+}
+
+
+def test_launcher_sets_these_variables(run):
+    lines = run("env | grep ^DMLC_ | cut -d= -f1", "--workers", "1")[1]
+    assert {line.partition("| ")[2] for line in lines} == VARIABLES
+
+
+def test_slurm_script_sets_the_same_variables_and_shares_out_the_roles(tmp_path):
+    programs = {
+        "srun": 'while [ "$1" != bash ]; do shift; done; for n in 0 1 2 3; do SLURM_PROCID=$n "$@"; done',
+        "hostname": "echo 10.0.0.7 192.168.1.1",
+        ".venv/bin/python": 'echo "$DMLC_ROLE $1 $(env | grep ^DMLC_ | cut -d= -f1 | sort | xargs)" $DMLC_PS_ROOT_URI',
+    }
+    for name, script in programs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "123456"}
+    words = ["bash", ROOT / "cluster" / "slurm.sh", ".venv/bin/python", "train.py"]
+    printed = subprocess.run(words, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True).stdout
+    variables = " ".join(sorted(VARIABLES))
+    roles = ["scheduler -c", "server -c", "worker train.py", "worker train.py"]
+    assert printed.splitlines() == [f"{role} {variables} 10.0.0.7" for role in roles]
+
+
+def test_kubernetes_manifest_sets_the_same_variables_and_shares_out_the_roles():
+    documents = list(yaml.safe_load_all((ROOT / "cluster" / "kubernetes.yaml").read_text()))
+    common = next(document["data"] for document in documents if document["kind"] == "ConfigMap")
+    jobs = {document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "Job"}
+    pods = {name: str(spec["parallelism"]) for name, spec in jobs.items()}
+    assert pods == {"scheduler": "1", "server": common["DMLC_NUM_SERVER"], "worker": common["DMLC_NUM_WORKER"]}
+    assert common["SERVE"] == SERVE
+    for name, spec in jobs.items():
+        (container,) = spec["template"]["spec"]["containers"]
+        own = {variable["name"]: variable.get("value") for variable in container["env"]}
+        exported = {word.partition("=")[0] for word in " ".join(container["command"]).split() if "=" in word}
+        assert {variable for variable in {*common, *own, *exported} if variable.startswith("DMLC_")} == VARIABLES
+        assert own["DMLC_ROLE"] == name

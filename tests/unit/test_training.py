@@ -200,8 +200,9 @@ def test_a_training_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(
             return Batches(self.images, self.labels, self.batch_size, *((self.seed, True) if train else ()))
 
     whole, first, second = (Trainer(3, one_cycle, checkpoint=tmp_path / name) for name in "abb")
-    expected, model = with_dropout(), with_dropout()
+    expected = with_dropout()
     whole.fit(expected, NotInterrupted())
+    model = with_dropout()
     with pytest.raises(KeyboardInterrupt):
         first.fit(model, Interrupted())
     assert len(first.history["seconds"]) == 1
