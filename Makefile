@@ -62,7 +62,7 @@ lab: environment  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab chapters $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: environment  ## measure side by side, under six hours; the status page shows the tables
-	@for question in loader training accuracy memory seeds density family neighbours variants mnist grading book; do \
+	@for question in loader training accuracy memory seeds density family neighbours variants mnist distributed grading book; do \
 	  $(RUN) benchmarks.$$question > _table && mv _table benchmarks/$$question.txt && cat benchmarks/$$question.txt || exit 1; \
 	done
 

@@ -1,4 +1,4 @@
-"""Bring what `make test` needs beyond Python packages: Chromium, bubblewrap and Fashion-MNIST.
+"""Bring what `make test` needs beyond Python packages: Chromium, bubblewrap, iproute2 and Fashion-MNIST.
 
 `python3 tools/system_packages.py` runs before anything else, in any Python from 3.8 on. Where it may, it installs with
 apt. What nothing on this machine can bring it names in one sentence, with the command to type.
@@ -20,7 +20,12 @@ BROWSER_HOST = "https://cdn.playwright.dev"  # from which Playwright's own insta
 DATASET_HOST = "https://raw.githubusercontent.com"
 DATASET_FILE = "t10k-labels-idx1-ubyte.gz"
 # What a missing part is called in a sentence, and the package of Debian that brings it.
-PACKAGES = {"Chromium": "chromium", "bubblewrap": "bubblewrap", "Fashion-MNIST": "dataset-fashion-mnist"}
+PACKAGES = {
+    "Chromium": "chromium",
+    "bubblewrap": "bubblewrap",
+    "iproute2": "iproute2",
+    "Fashion-MNIST": "dataset-fashion-mnist",
+}
 SWITCH = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -47,6 +52,7 @@ def lacking() -> list[str]:
     is_there = {
         "Chromium": any(map(shutil.which, BROWSERS)) or has_playwrights_chromium(),
         "bubblewrap": shutil.which("bwrap"),
+        "iproute2": shutil.which("ip"),
         "Fashion-MNIST": has_dataset(),
     }
     return [part for part in PACKAGES if not is_there[part]]

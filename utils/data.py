@@ -244,6 +244,8 @@ class Batches:
     in a new order, and the same seed gives the same orders again; without one it is the stored order.
     With `augment`, which needs a seed, each image is moved and may be mirrored, anew in each pass; it
     is only moved if `mirror` is False. `mean` and `deviation` are numbers, or arrays `(channel, 1, 1)`.
+    Where `num_workers` processes train together, each sets its number `worker`, from 0 on, and gets its own part of
+    each batch: the parts, put together, are the batches that one process alone would get.
     """
 
     def __init__(
@@ -262,9 +264,15 @@ class Batches:
         self.random = None if seed is None else numpy.random.RandomState(seed)
         if augment and not self.random:
             raise ValueError("augment draws random numbers, so it needs a seed.")
+        self.worker, self.num_workers = 0, 1
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
+
+    def sizes(self) -> list[int]:
+        """How many images each batch has, those of all workers together."""
+        last = len(self.labels) - self.batch_size * (len(self) - 1)
+        return [self.batch_size] * (len(self) - 1) + [last]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = numpy.arange(len(self.labels))
@@ -275,6 +283,8 @@ class Batches:
             images = self.images[rows]
             if self.augment and self.random:
                 images = moved_and_mirrored(images, self.random, self.mirror)
+            first, behind = (len(rows) * number // self.num_workers for number in (self.worker, self.worker + 1))
+            images, rows = images[first:behind], rows[first:behind]
             if images.ndim == 3:
                 images = images[:, None]
             # NumPy scales a small batch many times faster than MXNet, which queues each operation.

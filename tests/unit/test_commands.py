@@ -48,7 +48,7 @@ def sentence(function, *arguments) -> str:
 
 @pytest.fixture
 def bare_machine(program, tmp_path, monkeypatch):
-    """A machine with neither browser, sandbox nor data set, and no way out to the web."""
+    """A machine with neither browser, sandbox, networks nor data set, and no way out to the web."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -66,8 +66,8 @@ def installing(folder: Path, names: str) -> str:
 
 def test_all_that_cannot_be_brought_is_named_in_one_sentence_with_the_command(bare_machine):
     assert sentence(system_packages.main) == (
-        "`make test` needs Chromium, bubblewrap and Fashion-MNIST, and cannot bring that here: "
-        "type `sudo apt-get install chromium bubblewrap dataset-fashion-mnist`, then `make test` again."
+        "`make test` needs Chromium, bubblewrap, iproute2 and Fashion-MNIST, and cannot bring that here: "
+        "type `sudo apt-get install chromium bubblewrap iproute2 dataset-fashion-mnist`, then `make test` again."
     )
 
 
@@ -75,34 +75,34 @@ def test_user_without_rights_gets_the_sentence_and_apt_is_not_called(bare_machin
     bare_machine("apt-get", f"touch {tmp_path}/called")
     bare_machine("sudo", "exit 1")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert "Chromium, bubblewrap and Fashion-MNIST" in sentence(system_packages.main)
+    assert "Chromium, bubblewrap, iproute2 and Fashion-MNIST" in sentence(system_packages.main)
     assert not (tmp_path / "called").exists()
 
 
 @pytest.mark.parametrize(("user", "sudo"), [(0, None), (1000, 'shift; [ "$1" = true ] || exec "$@"')])
 def test_apt_brings_what_is_missing_for_root_and_with_sudo(user, sudo, bare_machine, monkeypatch):
     folder = bare_machine("nothing", "").parent
-    bare_machine("apt-get", installing(folder, "chromium bwrap"))
+    bare_machine("apt-get", installing(folder, "chromium bwrap ip"))
     if sudo:
         bare_machine("sudo", sudo)
     monkeypatch.setattr("os.geteuid", lambda: user)
     monkeypatch.setattr(system_packages, "has_dataset", (folder / "chromium").exists)
     system_packages.main()
     calls = (folder / "calls").read_text().splitlines()
-    assert [call.split()[1] for call in calls] == ["update", "install", "install", "install"]
-    assert [call.split()[-1] for call in calls[1:]] == ["chromium", "bubblewrap", "dataset-fashion-mnist"]
+    assert [call.split()[1] for call in calls] == ["update", "install", "install", "install", "install"]
+    assert [call.split()[-1] for call in calls[1:]] == ["chromium", "bubblewrap", "iproute2", "dataset-fashion-mnist"]
 
 
 def test_what_apt_does_not_bring_is_named_alone(bare_machine, monkeypatch):
     folder = bare_machine("nothing", "").parent
-    bare_machine("apt-get", installing(folder, "bwrap"))
+    bare_machine("apt-get", installing(folder, "bwrap ip"))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(system_packages, "has_dataset", lambda: True)
     assert sentence(system_packages.main).startswith("`make test` needs Chromium, and cannot bring that here")
 
 
 def test_complete_machine_passes_without_apt_or_web(bare_machine, monkeypatch):
-    for name in ("chromium", "bwrap"):
+    for name in ("chromium", "bwrap", "ip"):
         bare_machine(name, "")
     monkeypatch.setattr(system_packages, "has_dataset", lambda: True)
     monkeypatch.setattr(system_packages, "install", lambda parts: pytest.fail("apt was asked for nothing"))
@@ -111,6 +111,7 @@ def test_complete_machine_passes_without_apt_or_web(bare_machine, monkeypatch):
 
 def test_sandbox_that_the_kernel_forbids_is_found_before_anything_runs(bare_machine, monkeypatch, tmp_path):
     bare_machine("chromium", "")
+    bare_machine("ip", "")
     bare_machine("bwrap", "echo bwrap: setting up uid map: Permission denied >&2; exit 1")
     monkeypatch.setattr(system_packages, "has_dataset", lambda: True)
     monkeypatch.setattr(system_packages, "SWITCH", tmp_path / "apparmor_restrict_unprivileged_userns")

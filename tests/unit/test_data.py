@@ -607,6 +607,22 @@ def test_augmentation_leaves_the_stored_images_as_they_were():
     numpy.testing.assert_array_equal(images, noise())
 
 
+@pytest.mark.parametrize("num_workers", [2, 3, 5])
+def test_the_parts_of_all_workers_are_the_batches_of_one_with_every_image_once(num_workers):
+    labels = numpy.arange(23, dtype="uint8")
+    images = numpy.random.RandomState(5).randint(0, 256, (23, 6, 6)).astype("uint8")
+    whole, *parts = (data.Batches(images, labels, 9, seed=3, augment=True) for _ in range(num_workers + 1))
+    for worker, part in enumerate(parts):
+        part.worker, part.num_workers = worker, num_workers
+    for _ in range(2):
+        seen = []
+        for size, (X, y), *shares in zip(whole.sizes(), whole, *parts, strict=True):
+            assert len(y) == size and max(len(share[1]) for share in shares) <= -(-size // num_workers)
+            numpy.testing.assert_array_equal(X, numpy.concatenate([share[0].asnumpy() for share in shares]))
+            seen += [int(label) for share in shares for label in share[1]]
+        assert sorted(seen) == list(range(23))
+
+
 def test_augmentation_without_a_seed_is_refused():
     with pytest.raises(ValueError, match="augment draws random numbers, so it needs a seed"):
         data.Batches(noise(), numpy.zeros(7, "uint8"), 4, augment=True)

@@ -447,7 +447,9 @@ def test_device_is_chosen_in_one_place():
         calls = [node.func for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
         names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
         named += [f"{path.name}: {name}" for name in names if name in ("cpu", "gpu", "cpu_pinned", "Context", "Device")]
-    assert named == ["01_why_concatenate.md: cpu"], "only chapter 01 names one, to show what a second device does"
+    assert named == ["01_why_concatenate.md: cpu", "17_many_devices.md: cpu"], (
+        "only these name one, for a second device"
+    )
 
 
 def test_processor_is_named_without_trademark_signs(monkeypatch):

@@ -5,6 +5,7 @@ from utils import plots, training
 from utils.data import Batches
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
+from utils.store import Store
 from utils.training import Trainer, accuracy, one_cycle, predict, sgd_with_momentum
 
 # isort: split
@@ -178,6 +179,93 @@ def test_the_device_is_read_as_often_in_few_steps_as_in_many(monkeypatch):
     in_two_steps = len(reads)
     fit_anew(Textures(batch_size=8))
     assert 0 < in_two_steps == len(reads) - in_two_steps
+
+
+# Checkpoints
+
+
+def with_dropout():
+    mx.random.seed(1)
+    return DenseNet(SPEC | dict(drop_rate=0.2), num_classes=4)
+
+
+def test_a_training_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+    class Interrupted(Textures):
+        def get_dataloader(self, train):
+            kind = InterruptedInItsSecondPass if train else Batches
+            return kind(self.images, self.labels, self.batch_size, *((self.seed, True) if train else ()))
+
+    class NotInterrupted(Interrupted):
+        def get_dataloader(self, train):
+            return Batches(self.images, self.labels, self.batch_size, *((self.seed, True) if train else ()))
+
+    whole, first, second = (Trainer(3, one_cycle, checkpoint=tmp_path / name) for name in "abb")
+    expected = with_dropout()
+    whole.fit(expected, NotInterrupted())
+    model = with_dropout()
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(model, Interrupted())
+    assert len(first.history["seconds"]) == 1
+    # Whoever goes on has neither the network nor the random numbers of before.
+    mx.random.seed(9)
+    model = DenseNet(SPEC | dict(drop_rate=0.2), num_classes=4)
+    second.fit(model, NotInterrupted())
+    for value, other in zip(weights(model), weights(expected), strict=True):
+        numpy.testing.assert_array_equal(value, other)
+    for name in ("train_loss", "train_acc", "val_loss", "val_acc", "step_loss"):
+        assert second.history[name] == whole.history[name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch_size", "number", "spec"),
+    [
+        ("number of epochs", 2, 32, 64, SPEC),
+        ("batch size", 1, 16, 64, SPEC),
+        ("number of images", 1, 32, 96, SPEC),
+        ("network", 1, 32, 64, SPEC | dict(growth_rate=4)),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused_and_kept(name, epochs, batch_size, number, spec, tmp_path):
+    path = tmp_path / "checkpoint"
+    Trainer(1, checkpoint=path).fit(DenseNet(SPEC, num_classes=4), Textures(number=64))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"is a checkpoint of a training with another {name}: delete it, or name"):
+        Trainer(epochs, checkpoint=path).fit(DenseNet(spec, num_classes=4), Textures(batch_size, number))
+    assert path.read_bytes() == before
+
+
+# Several workers, for whom one stands in; test_cluster.py has real ones
+
+
+class StandIn:
+    """A store for two workers, of whom the other has the numbers of this one, and adds 1 to each."""
+
+    rank, num_workers = 0, 2
+
+    def total(self, numbers):
+        return 2 * numbers + 1
+
+
+def test_running_statistics_become_their_mean_over_the_workers(model):
+    model(np.zeros((1, 1, 32, 32)))
+    before = weights(model)
+    training.merge_statistics(model, StandIn())
+    parameters = model.collect_params().values()
+    changes = [value - old for value, old in zip(weights(model), before, strict=True)]
+    assert {parameter.grad_req for parameter in parameters} == {"write", "null"}
+    for parameter, change in zip(parameters, changes, strict=True):
+        numpy.testing.assert_allclose(change, 0.5 if parameter.grad_req == "null" else 0, rtol=1e-6)
+
+
+def test_a_last_batch_with_fewer_images_than_workers_is_refused(model):
+    with pytest.raises(ValueError, match="The last batch has 1 images, too few for 2 workers: take another batch size"):
+        Trainer(1, store=StandIn()).fit(model, Textures(batch_size=3, number=64))
+
+
+def test_a_store_without_a_launcher_says_what_to_type():
+    with pytest.raises(ValueError, match="no server to connect to: start this program with"):
+        Store("dist_sync")
 
 
 # Learning rate

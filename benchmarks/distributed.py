@@ -1,0 +1,200 @@
+"""What does training in several processes cost: seconds and bytes a step, and accuracy with compressed gradients?
+
+Each training is started with `utils.launch`: one worker or two, a thread each, and a server, on one machine. A step is
+timed in three parts, with a wait after each: computing the gradients, exchanging them through the store, and updating.
+Its bytes are those that went through the loopback interface meanwhile, the work of other programs included.
+Prints Markdown tables; `distributed.txt` is read by chapter 17.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+# Before mxnet, which reads the number of threads when it is imported.
+from utils.data import FashionMNIST
+from utils.densenet import DenseNet, densenet_spec
+from utils.measure import parameter_count
+from utils.runtime import machine
+from utils.spec import cifar_spec, imagenet_spec
+from utils.store import Store
+from utils.training import accuracy, one_cycle, predict, sgd_with_momentum
+
+# isort: split
+import mxnet as mx
+from d2l import mxnet as d2l
+from mxnet import autograd, gluon, np, npx
+from mxnet.gluon.model_zoo import vision
+
+STEPS, WARM_UP = 15, 3
+NETWORKS = {
+    "DenseNet-BC-40-12": (cifar_spec(40, 12, bottleneck=True), 32),
+    "DenseNet-121": (densenet_spec[121], 16),
+}  # with the images of a worker's batch
+SETTINGS: dict[str, tuple[int, dict]] = {
+    "one worker": (1, {}),
+    "two workers": (2, {}),
+    "two workers, 2bit": (2, {"type": "2bit", "threshold": 0.01}),
+}
+COMPRESSIONS: dict[str, dict] = {
+    "none": {},
+    "2bit, threshold 0.5": {"type": "2bit", "threshold": 0.5},
+    "2bit, threshold 0.01": {"type": "2bit", "threshold": 0.01},
+}
+SMALL = imagenet_spec(12, 4, 4, 4)
+SEEDS, IMAGES, BATCH_SIZE = range(3), 6400, 64
+SIDE, BATCH, ROUNDS = 224, 4, 3
+
+
+def loopback_bytes() -> int:
+    """The bytes that the loopback interface has carried so far."""
+    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
+
+
+def measure_steps(store: Store, name: str) -> dict[str, list[float]]:
+    """Seconds of each part of each step, and bytes of each step, as this worker sees them."""
+    spec, batch = NETWORKS[name]
+    net = DenseNet(spec)
+    X, y = np.random.normal(size=(batch, 1, 32, 32)), np.zeros(batch)
+    net(X[:1])
+    net.hybridize(static_alloc=True, static_shape=True)
+    optimizer = sgd_with_momentum(net, 0.0, store)
+    measured: dict[str, list[float]] = {"compute": [], "exchange": [], "update": [], "bytes": []}
+    for _ in range(WARM_UP + STEPS):
+        carried, times = loopback_bytes(), [time.perf_counter()]
+        with autograd.record():
+            loss = net.loss(net(X), y)
+        loss.backward()
+        npx.waitall()
+        times.append(time.perf_counter())
+        optimizer.allreduce_grads()
+        npx.waitall()
+        times.append(time.perf_counter())
+        optimizer.update(1)
+        npx.waitall()
+        times.append(time.perf_counter())
+        store.kv._barrier()
+        parts = [after - before for before, after in pairwise(times)]
+        for part, value in zip(measured, [*parts, loopback_bytes() - carried], strict=True):
+            measured[part].append(value)
+    return {part: values[WARM_UP:] for part, values in measured.items()}
+
+
+def measure_accuracy(store: Store, seed: int) -> float:
+    """Validation accuracy of this worker after one short cycle, in which the workers share each batch."""
+    mx.random.seed(seed)
+    data = FashionMNIST(BATCH_SIZE, seed=seed)
+    for part in (data.images, data.labels):
+        part["train"] = part["train"][:IMAGES]
+    loader = data.train_dataloader()
+    loader.worker, loader.num_workers = store.rank, store.num_workers
+    net = DenseNet(SMALL)
+    net(np.zeros((1, 1, 28, 28)))
+    net.hybridize(static_alloc=True, static_shape=True)
+    optimizer = sgd_with_momentum(net, 5e-4, store)
+    for step, (X, y) in enumerate(loader):
+        optimizer.set_learning_rate(net.lr * one_cycle(step / len(loader)))
+        with autograd.record():
+            loss = net.loss(net(X), y) / store.num_workers
+        loss.backward()
+        optimizer.step(1)
+        npx.waitall()
+    validation = data.val_dataloader()
+    return accuracy(predict(net, validation, d2l.try_gpu()), validation.labels)
+
+
+def work(compression: dict, function: str, argument: Any) -> None:
+    """What a worker does that `launched` started."""
+    npx.set_np()
+    store = Store()
+    if compression:
+        store.kv.set_gradient_compression(compression)
+    found = measure_steps(store, argument) if function == "measure_steps" else measure_accuracy(store, argument)
+    if store.rank == 0:
+        print("found", json.dumps(found), flush=True)
+
+
+def launched(num_workers: int, compression: dict, function: str, argument: object) -> Any:
+    """What the function returns on worker 0, when so many workers call it."""
+    words = ["--workers", str(num_workers), "--", sys.executable, "-m", "benchmarks.distributed"]
+    run = subprocess.run(
+        [sys.executable, "-m", "utils.launch", *words, json.dumps([compression, function, argument])],
+        env=os.environ | {"OMP_NUM_THREADS": str(num_workers)},  # of which each worker gets one
+        capture_output=True,
+        text=True,
+    )
+    found = re.search(r"^worker \d+ \| found (.*)$", run.stdout, re.MULTILINE)
+    if not found:
+        sys.exit(run.stdout + run.stderr)
+    print(num_workers, compression, function, argument, found[1][:100], file=sys.stderr, flush=True)
+    return json.loads(found[1])
+
+
+def vgg_16() -> gluon.Block:
+    net = vision.vgg16()
+    net.initialize()
+    return net
+
+
+def training_seconds() -> dict[str, list[float]]:
+    """Seconds to compute the gradients of `BATCH` images of `SIDE` pixels, in turns, of two networks in one process."""
+    nets = {"DenseNet-121": DenseNet(densenet_spec[121], 1000), "VGG-16": vgg_16()}
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    X, y = np.random.normal(size=(BATCH, 3, SIDE, SIDE)), np.zeros(BATCH)
+    seconds: dict[str, list[float]] = {name: [] for name in nets}
+    for net in nets.values():
+        net(X[:1])
+        net.hybridize(static_alloc=True, static_shape=True)
+    for _ in range(ROUNDS + 1):
+        for name, net in nets.items():
+            npx.waitall()
+            start = time.perf_counter()
+            with autograd.record():
+                loss = loss_function(net(X), y).mean()
+            loss.backward()
+            npx.waitall()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def spread(values: list[float], unit: float) -> str:
+    return f"{median(values) / unit:,.0f} ({min(values) / unit:,.0f} to {max(values) / unit:,.0f})"
+
+
+def main() -> None:
+    npx.set_np()
+    print(f"On {machine()}; medians of {STEPS} steps, with the least and the most, in milliseconds:\n")
+    print("| network | parameters | trained by | computing | exchanging | updating | MB sent a step | predicted |")
+    print("|---" * 8 + "|")
+    for name, (spec, _) in NETWORKS.items():
+        net = DenseNet(spec)
+        net(np.zeros((1, 1, 32, 32)))
+        parameters = parameter_count(net)
+        for setting, (num_workers, compression) in SETTINGS.items():
+            found = launched(num_workers, compression, "measure_steps", name)
+            # There and back, for each worker; compressed, a gradient of 32 bits becomes one of 2 on its way there.
+            predicted = num_workers * 4 * parameters * (1 + (1 / 16 if compression else 1))
+            times = [spread(found[part], 1e-3) for part in ("compute", "exchange", "update")]
+            sent = [f"{median(found['bytes']) / 1e6:.2f}", f"{predicted / 1e6:.2f}"]
+            print("|", " | ".join([name, f"{parameters:,}", setting, *times, *sent]), "|", flush=True)
+    print(f"\n| compression | {' | '.join(f'seed {seed}' for seed in SEEDS)} |")
+    print("|---" * (1 + len(SEEDS)) + "|")
+    for name, compression in COMPRESSIONS.items():
+        accuracies = [launched(2, compression, "measure_accuracy", seed) for seed in SEEDS]
+        print(f"| {name} | {' | '.join(f'{value:.4f}' for value in accuracies)} |", flush=True)
+    print(f"\n| {BATCH} images of {SIDE} pixels, one process | seconds |\n|---|---|")
+    for name, values in training_seconds().items():
+        print(f"| {name} | {median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        work(*json.loads(sys.argv[1]))
+    else:
+        main()
