@@ -14,7 +14,7 @@
     shapes: "shapes down a network",
     parameters: "parameters",
     memory: "bytes kept for training",
-    mistakes: "which mistake gives this table?",
+    mistakes: "which mistake gives this table",
   };
   const RIGHT_TO_RISE = 3;
   const WRONG_TO_FALL = 2;
@@ -241,7 +241,7 @@
       const level = `level ${this.drill.level} of ${LEVELS}`;
       const place = this.set
         ? `Set ${this.set.name}: question ${number + 1} of ${this.set.drills.length}.`
-        : sentence(`${NAMES[this.drill.kind].replace("?", "")}, ${level}`);
+        : sentence(`${NAMES[this.drill.kind]}, ${level}`);
       this.place.replaceChildren(place);
       if (this.set) this.place.append(" ", html("a", { href: "#" }, "Practise freely instead"));
       this.fields.replaceChildren(...fieldsOf(this.drill));
@@ -342,12 +342,7 @@
       const rows = KINDS.map((kind) => {
         const { level, right, answered } = content.kinds[kind];
         const cells = [level, grouped(right), grouped(answered)].map((text) => html("td", {}, text));
-        return html(
-          "tr",
-          {},
-          html("th", { scope: "row", class: "explorer-name" }, NAMES[kind].replace("?", "")),
-          ...cells,
-        );
+        return html("tr", {}, html("th", { scope: "row", class: "explorer-name" }, NAMES[kind]), ...cells);
       });
       this.records.replaceChildren(
         html(
