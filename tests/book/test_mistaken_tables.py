@@ -52,7 +52,7 @@ def test_mistaken_tables_are_those_of_the_chapters_networks(name, built, changes
     side = 224 if name == "fixedPooling" else 32
     table = layer_table(eval(built, of_chapter), (1, 1, side, side))
     of_stages = table.groupby("stage", sort=False)
-    stages = [(name, part["output shape"].iloc[-1], part["parameters"].sum()) for name, part in of_stages]
+    stages = [(name, part["output_shape"].iloc[-1], part["parameters"].sum()) for name, part in of_stages]
     spec = imagenet_spec(16, 3, 6, 4) | changes
     arguments = [name, spec | dict(blocks=list(spec["blocks"])), dict(side=side, channels=1, num_classes=10)]
     found = drill_scripts.evaluate("(given) => DenseNetDrills.tableOf(...given)", arguments)
