@@ -106,9 +106,7 @@ def measure_accuracy(store: Store, seed: int) -> float:
 def work(compression: dict, seed: int | None) -> None:
     """What a worker does that `launched` started."""
     npx.set_np()
-    store = Store()
-    if compression:
-        store.kv.set_gradient_compression(compression)
+    store = Store(compression=compression)
     found = measure_steps(store) if seed is None else measure_accuracy(store, seed)
     if store.rank == 0:
         print("found", json.dumps(found), flush=True)
