@@ -61,7 +61,9 @@ def measure_steps(store: Store) -> dict[str, list[float]]:
     optimizer = sgd_with_momentum(net, 0.0, store)
     measured: dict[str, list[float]] = {"compute": [], "exchange": [], "update": [], "bytes": []}
     for _ in range(WARM_UP + STEPS):
-        carried, times = loopback_bytes(), [time.perf_counter()]
+        carried = loopback_bytes()
+        store.kv._barrier()
+        times = [time.perf_counter()]
         with autograd.record():
             loss = net.loss(net(X), y)
         loss.backward()
@@ -77,6 +79,7 @@ def measure_steps(store: Store) -> dict[str, list[float]]:
         parts = [after - before for before, after in pairwise(times)]
         for part, value in zip(measured, [*parts, loopback_bytes() - carried], strict=True):
             measured[part].append(value)
+        store.kv._barrier()
     return {part: values[WARM_UP:] for part, values in measured.items()}
 
 
