@@ -3,7 +3,7 @@
 Each training is started with `utils.launch`: one worker or two, a thread each, and a server, on one machine. A step is
 timed in three parts, with a wait after each: computing the gradients, exchanging them through the store, and updating.
 Its bytes are those that went through the loopback interface meanwhile, the work of other programs included.
-Prints Markdown tables; `distributed.txt` is read by chapter 17.
+Prints Markdown tables.
 """
 
 import json
@@ -22,21 +22,17 @@ from utils.data import FashionMNIST
 from utils.densenet import DenseNet, densenet_spec
 from utils.measure import parameter_count
 from utils.runtime import machine
-from utils.spec import cifar_spec, imagenet_spec
+from utils.spec import imagenet_spec
 from utils.store import Store
 from utils.training import accuracy, one_cycle, predict, sgd_with_momentum
 
 # isort: split
 import mxnet as mx
 from d2l import mxnet as d2l
-from mxnet import autograd, gluon, np, npx
-from mxnet.gluon.model_zoo import vision
+from mxnet import autograd, np, npx
 
 STEPS, WARM_UP = 15, 3
-NETWORKS = {
-    "DenseNet-BC-40-12": (cifar_spec(40, 12, bottleneck=True), 32),
-    "DenseNet-121": (densenet_spec[121], 16),
-}  # with the images of a worker's batch
+WORKER_BATCH = 16
 SETTINGS: dict[str, tuple[int, dict]] = {
     "one worker": (1, {}),
     "two workers": (2, {}),
@@ -48,8 +44,7 @@ COMPRESSIONS: dict[str, dict] = {
     "2bit, threshold 0.01": {"type": "2bit", "threshold": 0.01},
 }
 SMALL = imagenet_spec(12, 4, 4, 4)
-SEEDS, IMAGES, BATCH_SIZE = range(3), 6400, 64
-SIDE, BATCH, ROUNDS = 224, 4, 3
+SEEDS, IMAGES, BATCH_SIZE = range(2), 3200, 64
 
 
 def loopback_bytes() -> int:
@@ -57,17 +52,18 @@ def loopback_bytes() -> int:
     return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
 
 
-def measure_steps(store: Store, name: str) -> dict[str, list[float]]:
-    """Seconds of each part of each step, and bytes of each step, as this worker sees them."""
-    spec, batch = NETWORKS[name]
-    net = DenseNet(spec)
-    X, y = np.random.normal(size=(batch, 1, 32, 32)), np.zeros(batch)
+def measure_steps(store: Store) -> dict[str, list[float]]:
+    """Seconds of each part of each step of DenseNet-121, and bytes of each step, as this worker sees them."""
+    net = DenseNet(densenet_spec[121])
+    X, y = np.random.normal(size=(WORKER_BATCH, 1, 32, 32)), np.zeros(WORKER_BATCH)
     net(X[:1])
     net.hybridize(static_alloc=True, static_shape=True)
     optimizer = sgd_with_momentum(net, 0.0, store)
     measured: dict[str, list[float]] = {"compute": [], "exchange": [], "update": [], "bytes": []}
     for _ in range(WARM_UP + STEPS):
-        carried, times = loopback_bytes(), [time.perf_counter()]
+        carried = loopback_bytes()
+        store.kv._barrier()
+        times = [time.perf_counter()]
         with autograd.record():
             loss = net.loss(net(X), y)
         loss.backward()
@@ -83,6 +79,7 @@ def measure_steps(store: Store, name: str) -> dict[str, list[float]]:
         parts = [after - before for before, after in pairwise(times)]
         for part, value in zip(measured, [*parts, loopback_bytes() - carried], strict=True):
             measured[part].append(value)
+        store.kv._barrier()
     return {part: values[WARM_UP:] for part, values in measured.items()}
 
 
@@ -109,22 +106,20 @@ def measure_accuracy(store: Store, seed: int) -> float:
     return accuracy(predict(net, validation, d2l.try_gpu()), validation.labels)
 
 
-def work(compression: dict, function: str, argument: Any) -> None:
+def work(compression: dict, seed: int | None) -> None:
     """What a worker does that `launched` started."""
     npx.set_np()
-    store = Store()
-    if compression:
-        store.kv.set_gradient_compression(compression)
-    found = measure_steps(store, argument) if function == "measure_steps" else measure_accuracy(store, argument)
+    store = Store(compression=compression)
+    found = measure_steps(store) if seed is None else measure_accuracy(store, seed)
     if store.rank == 0:
         print("found", json.dumps(found), flush=True)
 
 
-def launched(num_workers: int, compression: dict, function: str, argument: object) -> Any:
-    """What the function returns on worker 0, when so many workers call it."""
+def launched(num_workers: int, compression: dict, seed: int | None = None) -> Any:
+    """What worker 0 of so many measures: the accuracy of a training with this seed, or steps if there is none."""
     words = ["--workers", str(num_workers), "--", sys.executable, "-m", "benchmarks.distributed"]
     run = subprocess.run(
-        [sys.executable, "-m", "utils.launch", *words, json.dumps([compression, function, argument])],
+        [sys.executable, "-m", "utils.launch", *words, json.dumps([compression, seed])],
         env=os.environ | {"OMP_NUM_THREADS": str(num_workers)},  # of which each worker gets one
         capture_output=True,
         text=True,
@@ -132,35 +127,8 @@ def launched(num_workers: int, compression: dict, function: str, argument: objec
     found = re.search(r"^worker \d+ \| found (.*)$", run.stdout, re.MULTILINE)
     if not found:
         sys.exit(run.stdout + run.stderr)
-    print(num_workers, compression, function, argument, found[1][:100], file=sys.stderr, flush=True)
+    print(num_workers, compression, seed, found[1][:100], file=sys.stderr, flush=True)
     return json.loads(found[1])
-
-
-def vgg_16() -> gluon.Block:
-    net = vision.vgg16()
-    net.initialize()
-    return net
-
-
-def training_seconds() -> dict[str, list[float]]:
-    """Seconds to compute the gradients of `BATCH` images of `SIDE` pixels, in turns, of two networks in one process."""
-    nets = {"DenseNet-121": DenseNet(densenet_spec[121], 1000), "VGG-16": vgg_16()}
-    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
-    X, y = np.random.normal(size=(BATCH, 3, SIDE, SIDE)), np.zeros(BATCH)
-    seconds: dict[str, list[float]] = {name: [] for name in nets}
-    for net in nets.values():
-        net(X[:1])
-        net.hybridize(static_alloc=True, static_shape=True)
-    for _ in range(ROUNDS + 1):
-        for name, net in nets.items():
-            npx.waitall()
-            start = time.perf_counter()
-            with autograd.record():
-                loss = loss_function(net(X), y).mean()
-            loss.backward()
-            npx.waitall()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: values[1:] for name, values in seconds.items()}
 
 
 def spread(values: list[float], unit: float) -> str:
@@ -169,28 +137,27 @@ def spread(values: list[float], unit: float) -> str:
 
 def main() -> None:
     npx.set_np()
-    print(f"On {machine()}; medians of {STEPS} steps, with the least and the most, in milliseconds:\n")
-    print("| network | parameters | trained by | computing | exchanging | updating | MB sent a step | predicted |")
-    print("|---" * 8 + "|")
-    for name, (spec, _) in NETWORKS.items():
-        net = DenseNet(spec)
-        net(np.zeros((1, 1, 32, 32)))
-        parameters = parameter_count(net)
-        for setting, (num_workers, compression) in SETTINGS.items():
-            found = launched(num_workers, compression, "measure_steps", name)
-            # There and back, for each worker; compressed, a gradient of 32 bits becomes one of 2 on its way there.
-            predicted = num_workers * 4 * parameters * (1 + (1 / 16 if compression else 1))
-            times = [spread(found[part], 1e-3) for part in ("compute", "exchange", "update")]
-            sent = [f"{median(found['bytes']) / 1e6:.2f}", f"{predicted / 1e6:.2f}"]
-            print("|", " | ".join([name, f"{parameters:,}", setting, *times, *sent]), "|", flush=True)
+    net = DenseNet(densenet_spec[121])
+    net(np.zeros((1, 1, 32, 32)))
+    parameters = parameter_count(net)
+    print(f"On {machine()}. DenseNet-121, {parameters:,} parameters, {WORKER_BATCH} images of 32 pixels a worker;")
+    print(f"medians of {STEPS} steps, with the least and the most, in milliseconds:\n")
+    print("| trained by | computing | exchanging | updating | exchange to the rest | MB sent a step | predicted |")
+    print("|---" * 7 + "|")
+    for setting, (num_workers, compression) in SETTINGS.items():
+        found = launched(num_workers, compression)
+        # There and back, for each worker; compressed, a gradient of 32 bits becomes one of 2 on its way there.
+        predicted = num_workers * 4 * parameters * (1 + (1 / 16 if compression else 1))
+        times = [spread(found[part], 1e-3) for part in ("compute", "exchange", "update")]
+        parts = zip(found["exchange"], found["compute"], found["update"], strict=True)
+        ratio = median(exchange / (compute + update) for exchange, compute, update in parts)
+        sent = [f"{ratio:.2f}", f"{median(found['bytes']) / 1e6:.1f}", f"{predicted / 1e6:.1f}"]
+        print("|", " | ".join([setting, *times, *sent]), "|", flush=True)
     print(f"\n| compression | {' | '.join(f'seed {seed}' for seed in SEEDS)} |")
     print("|---" * (1 + len(SEEDS)) + "|")
     for name, compression in COMPRESSIONS.items():
-        accuracies = [launched(2, compression, "measure_accuracy", seed) for seed in SEEDS]
+        accuracies = [launched(2, compression, seed) for seed in SEEDS]
         print(f"| {name} | {' | '.join(f'{value:.4f}' for value in accuracies)} |", flush=True)
-    print(f"\n| {BATCH} images of {SIDE} pixels, one process | seconds |\n|---|---|")
-    for name, values in training_seconds().items():
-        print(f"| {name} | {median(values):.2f} ({min(values):.2f} to {max(values):.2f}) |", flush=True)
 
 
 if __name__ == "__main__":

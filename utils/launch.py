@@ -37,8 +37,9 @@ from utils import THREADS
 
 ROOT = Path(__file__).parents[1]
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 0.1  # how often a guard looks whether its process still runs
 SILENT_SECONDS = 10.0  # a machine that was not heard for so long is lost
-STARTING_SECONDS = 60.0
+STARTING_SECONDS = 120.0
 ENDING_SECONDS = 10.0
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG in the kernel's prctl.h
 SERVE = "from utils.compatibility import make_mxnet_importable; make_mxnet_importable(); import mxnet"
@@ -55,7 +56,8 @@ class Process:
     name: str  # such as "worker 1"
     host: str  # empty for this machine
     popen: subprocess.Popen
-    heard: float  # when its guard was last heard, by the monotonic clock
+    # The launcher's own beats since its guard was last heard: a machine that was suspended has missed none.
+    missed: int = 0
     guard: socket.socket | None = None
     guard_left: bool = False
     status: int | None = None  # how it ended, as `subprocess` says it, once its guard has told
@@ -121,7 +123,7 @@ class Launch:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the launcher, which ends the others
         )
-        process = Process(name, host, popen, heard=time.monotonic())
+        process = Process(name, host, popen)
         self.processes.append(process)
         assert popen.stdout
         self.selector.register(popen.stdout, selectors.EVENT_READ, process)
@@ -139,6 +141,7 @@ class Launch:
     def listen(self) -> None:
         """Beat once, then take what comes until the next beat is due."""
         for process in self.processes:
+            process.missed += 1
             if process.guard:
                 with suppress(OSError):
                     process.guard.send(b".\n")
@@ -169,7 +172,7 @@ class Launch:
             if secrets.compare_digest(token, self.token):
                 connection.setblocking(False)
                 process = self.processes[int(number)]
-                process.guard, process.heard = connection, time.monotonic()
+                process.guard, process.missed = connection, 0
                 self.selector.register(connection, selectors.EVENT_READ, process)
                 return
         connection.close()
@@ -183,7 +186,7 @@ class Launch:
             self.selector.unregister(guard)
             process.guard_left = True
             return
-        process.heard = time.monotonic()
+        process.missed = 0
         for line in complete_lines(process, guard, content):
             if line.startswith("ended"):
                 process.status = int(line.split()[1])
@@ -242,7 +245,7 @@ def complete_lines(process: Process, source: object, content: bytes) -> list[str
 
 def check(process: Process) -> None:
     """Raise `LaunchError` if a process failed, never started, or is on a machine that cannot be heard."""
-    silent = time.monotonic() - process.heard
+    silent = process.missed * BEAT_SECONDS
     machine = process.host or "this machine"
     if process.is_over() and process.status != 0:
         last = f": {process.last_line.rstrip('.')}." if process.last_line else "."
@@ -292,23 +295,23 @@ def guard(address: str, port: int, me: str, threads: str, command: Sequence[str]
 
 def watch(process: subprocess.Popen, launcher: socket.socket) -> int:
     """Wait for the process to end; return its status. Ends this program if the launcher goes, or falls silent."""
-    launcher.settimeout(0.1)
-    heard = beaten = time.monotonic()
+    launcher.settimeout(LOOK_SECONDS)
+    looks, beaten = 0, time.monotonic()
     while (status := process.poll()) is None:
-        now = time.monotonic()
-        if now - beaten > BEAT_SECONDS:
-            beaten = now
+        if time.monotonic() - beaten > BEAT_SECONDS:
+            beaten = time.monotonic()
             with suppress(TimeoutError):
                 launcher.sendall(b".\n")
         try:
             content = launcher.recv(4096)
         except TimeoutError:
-            if now - heard > SILENT_SECONDS:
+            looks += 1
+            if looks * LOOK_SECONDS > SILENT_SECONDS:
                 sys.exit(f"Nothing was heard of the launcher for {SILENT_SECONDS:g} seconds.")
             continue
         if not content:
             sys.exit(1)
-        heard = now
+        looks = 0
     return status
 
 

@@ -22,12 +22,18 @@ class Store(KVStoreBase):
     fails ends at once: MXNet would have it wait, at the end of Python, for workers that wait for it.
     """
 
-    def __init__(self, kind: str = "dist_sync") -> None:
-        """Raises `ValueError` where no launcher has set the variables that a distributed store needs."""
+    def __init__(self, kind: str = "dist_sync", compression: dict[str, object] | None = None) -> None:
+        """With `compression`, such as `{"type": "2bit", "threshold": 0.5}`, what is pushed is compressed so.
+
+        Raises `ValueError` where no launcher has set the variables that a distributed store needs.
+        """
         if kind.startswith("dist") and "DMLC_PS_ROOT_URI" not in os.environ:
             raise ValueError("There is no server to connect to: start this program with `python -m utils.launch`.")
         sys.excepthook = leave
         self.kv = mx.kv.create(kind)
+        self.compression = compression
+        if compression:
+            self.kv.set_gradient_compression(compression)
         self.keys: dict[int, int] = {}
 
     @property
@@ -58,10 +64,20 @@ class Store(KVStoreBase):
 
     def pushpull(self, key: int, value: Any, out: Any = None, priority: int = 0) -> None:
         """Add up what all workers have under a key, and give each the sum, or what the servers make of it."""
-        self.kv.pushpull(key, value, out=out, priority=priority)
+        if not self.compression:
+            self.kv.pushpull(key, value, out=out, priority=priority)
+            return
+        # In one message, MXNet compresses nothing.
+        self.kv.push(key, value, priority=priority)
+        self.kv.pull(key, out=value if out is None else out, priority=priority)
 
     def total(self, numbers: numpy.ndarray) -> numpy.ndarray:
-        """The sum of what all workers call this with: arrays of one shape, which are added up as 32-bit floats."""
+        """The sum of what all workers call this with: arrays of one shape, which are added up as 32-bit floats.
+
+        Raises `ValueError` if the store compresses.
+        """
+        if self.compression:
+            raise ValueError("This store compresses what is pushed, which spoils sums: make one without compression.")
         here = np.array(numbers.ravel(), dtype="float32")
         if here.size not in self.keys:
             self.keys[here.size] = FIRST_KEY + len(self.keys)
