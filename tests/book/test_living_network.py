@@ -85,6 +85,11 @@ def test_numbers_are_those_of_the_trained_network():
     assert SCRIPT.stat().st_size < 150_000
 
 
+def test_page_is_at_most_400_kb_heavier_than_others():
+    files = [*(STATIC / "living").iterdir(), STATIC / "elements.js"]
+    assert sum(path.stat().st_size for path in files) < 400_000
+
+
 def test_logits_are_those_of_mxnet(compute, pictures, net):
     found = numpy.array(compute(LOGITS, [pictures.reshape(-1, 784).tolist(), []]))
     assert found.shape == (NUM_IMAGES, 10)
