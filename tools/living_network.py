@@ -118,8 +118,8 @@ def picture() -> bytes:
         page.wait_for_function("document.querySelector('.living-total').textContent")
         shown = page.locator(".living-network").bounding_box()
         assert shown
-        size = {"x": 0, "y": 0, "width": 736, "height": shown["y"] + shown["height"] + 8}
-        return optimised(page.screenshot(clip=size))
+        height = shown["y"] + shown["height"] + 8
+        return optimised(page.screenshot(clip={"x": 0, "y": 0, "width": 736, "height": height}))
 
 
 def main() -> None:
