@@ -706,15 +706,6 @@ def test_fashion_under_the_names_of_digits_is_refused(published, tmp_path, monke
     assert "apt-get" not in str(error.value)
 
 
-@pytest.mark.skipif(not os.environ.get("MNIST"), reason="the variable MNIST names no folder with the data set")
-def test_the_published_digits_have_mean_and_deviation_by_which_they_are_normalised():
-    pixels = data.MNIST().images["train"] / 255
-    assert (pixels.mean(), pixels.std()) == (
-        pytest.approx(data.MNIST.mean, abs=5e-5),
-        pytest.approx(data.MNIST.deviation, abs=5e-5),
-    )
-
-
 # CIFAR-10
 
 
