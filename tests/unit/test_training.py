@@ -343,7 +343,7 @@ def test_predictions_are_log_probabilities_in_stored_order(model):
     numpy.testing.assert_allclose(together, numpy.concatenate(alone), rtol=1e-4, atol=1e-5)
 
 
-def val_accuracy_is_the_share_of_rows_that_are_highest_at_the_label():
+def test_val_accuracy_is_the_share_of_rows_that_are_highest_at_the_label():
     scores = numpy.array([[0.0, -1, -2], [-1, 0, -2], [-1, -2, 0], [0, -2, -1]])
     assert accuracy(scores, numpy.array([0, 1, 1, 2])) == 0.5
 
