@@ -13,7 +13,7 @@
 
   const PRESETS = [
     { question: "Switch off the input of block 2: which garments are still right?", off: ["transition 1"] },
-    { question: "Switch off layer 1 of block 3 instead: which class suffers most?", off: ["layer 1 of block 3"] },
+    { question: "Switch off layer 1 of block 3 instead: which classes are lost?", off: ["layer 1 of block 3"] },
     {
       question: "How much of the picture does one pixel of the last layer see?",
       pixel: ["layer 2 of block 3", 0, 3, 3],
