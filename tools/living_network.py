@@ -18,6 +18,7 @@ from utils.training import accuracy, predict
 # isort: split
 import mxnet as mx
 import numpy
+from d2l import mxnet as d2l
 from mxnet.gluon import nn
 
 from tools.browser import open_browser
@@ -130,7 +131,7 @@ def main() -> None:
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
     data, net = FashionMNIST(batch_size=250), trained_network()
     for what in ("as trained", "with weights of eight bits"):
-        scores = predict(net, data.test_dataloader(), mx.cpu())
+        scores = predict(net, data.test_dataloader(), d2l.try_gpu())
         print(f"test accuracy {what}: {accuracy(scores, data.labels['test']):.4f}")
         quantise(net)
 

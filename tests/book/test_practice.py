@@ -536,7 +536,7 @@ def test_result_can_be_copied(practice):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("#set=chanels&seed=7", "There is no set 'chanels': take one of all, channels, shapes,"),
+        ("#set=colours&seed=7", "There is no set 'colours': take one of all, channels, shapes,"),
         ("#set=channels", "The seed of a set must be a whole number from 0 to 999,999, and is ''."),
         ("#set=channels&seed=-1", "The seed of a set must be a whole number from 0 to 999,999, and is '-1'."),
         ("#set=channels&seed=1000000", "The seed of a set must be a whole number from 0 to 999,999, and is '1000000'."),

@@ -355,8 +355,8 @@
     showRight(right) {
       for (const [place, row] of this.rows.entries()) row.right.textContent = right[place];
       const sum = right.reduce((a, b) => a + b, 0);
-      const now = this.on.flat().includes(false) ? ` With everything on it is ${this.allRight}.` : "";
-      if (!now) this.allRight = sum;
+      const now = this.on.flat().includes(false) ? ` With everything on it is ${this.withAllOn}.` : "";
+      if (!now) this.withAllOn = sum;
       this.total.textContent = `${sum} of the ${this.garments.length} garments are right.${now}`;
     }
 
