@@ -36,7 +36,7 @@ def trained_network() -> DenseNet:
     """The network as it was trained."""
     mx.npx.set_np()
     net = DenseNet(RECIPES["living"].spec)
-    net.load_parameters(str(TRAINED / "living.params"))
+    net.load_parameters(str(TRAINED / "living.params"), ctx=d2l.try_gpu())
     return net
 
 
