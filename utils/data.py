@@ -236,6 +236,17 @@ def load(source: Source, name: str) -> numpy.ndarray:
     return numpy.frombuffer(decoded, numpy.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
+def idx_files(*checksums: str) -> dict[str, IDX]:
+    """The four files of a data set in MNIST's format: training images and labels, test images and labels."""
+    shapes = {
+        "train-images-idx3-ubyte.gz": (60000, 28, 28),
+        "train-labels-idx1-ubyte.gz": (60000,),
+        "t10k-images-idx3-ubyte.gz": (10000, 28, 28),
+        "t10k-labels-idx1-ubyte.gz": (10000,),
+    }
+    return {name: IDX(*published) for name, *published in zip(shapes, shapes.values(), checksums, strict=True)}
+
+
 class Batches:
     """Batches of normalised images, `(batch, channel, height, width)`, with labels `(batch,)`.
 
@@ -395,20 +406,12 @@ class FashionMNIST(Dataset):
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         ),
         cache=Path(pooch.os_cache("fashion-mnist")),
-        files={
-            "train-images-idx3-ubyte.gz": IDX(
-                (60000, 28, 28), "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
-            ),
-            "train-labels-idx1-ubyte.gz": IDX(
-                (60000,), "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
-            ),
-            "t10k-images-idx3-ubyte.gz": IDX(
-                (10000, 28, 28), "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
-            ),
-            "t10k-labels-idx1-ubyte.gz": IDX(
-                (10000,), "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
-            ),
-        },
+        files=idx_files(
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
         package="dataset-fashion-mnist",
         debian=Path("/usr/share/datasets/fashion-mnist"),
     )
@@ -431,20 +434,12 @@ class MNIST(Dataset):
             "https://storage.googleapis.com/cvdf-datasets/mnist",
         ),
         cache=Path(pooch.os_cache("mnist")),
-        files={
-            "train-images-idx3-ubyte.gz": IDX(
-                (60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-            ),
-            "train-labels-idx1-ubyte.gz": IDX(
-                (60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-            ),
-            "t10k-images-idx3-ubyte.gz": IDX(
-                (10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-            ),
-            "t10k-labels-idx1-ubyte.gz": IDX(
-                (10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-            ),
-        },
+        files=idx_files(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
     )
     names = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     mirror = False
