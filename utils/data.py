@@ -236,15 +236,15 @@ def load(source: Source, name: str) -> numpy.ndarray:
     return numpy.frombuffer(decoded, numpy.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def idx_files(*checksums: str) -> dict[str, IDX]:
+def idx_files(*checksums: str) -> dict[str, IDX | Archive]:
     """The four files of a data set in MNIST's format: training images and labels, test images and labels."""
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "train-images-idx3-ubyte.gz": (60000, 28, 28),
         "train-labels-idx1-ubyte.gz": (60000,),
         "t10k-images-idx3-ubyte.gz": (10000, 28, 28),
         "t10k-labels-idx1-ubyte.gz": (10000,),
     }
-    return {name: IDX(*published) for name, *published in zip(shapes, shapes.values(), checksums, strict=True)}
+    return {name: IDX(shapes[name], checksum) for name, checksum in zip(shapes, checksums, strict=True)}
 
 
 class Batches:
