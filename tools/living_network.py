@@ -110,7 +110,8 @@ def picture() -> bytes:
         page.set_content(
             "<style>body { margin: 8px; font-family: sans-serif; }</style><living-network></living-network>"
         )
-        page.add_style_tag(path=STATIC / "living" / "living.css")
+        for name in ("elements.css", "living/living.css"):
+            page.add_style_tag(path=STATIC / name)
         page.add_style_tag(
             content=".living-presets, .living-status { display: none; } .living-network { margin-top: 1rem; }"
         )

@@ -5,14 +5,15 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+STYLE = ["elements.css", "explorer/explorer.css"]
 FILES = {
-    "<densenet-explorer": ["elements.js", "explorer/cost.js", "explorer/explorer.js", "explorer/explorer.css"],
+    "<densenet-explorer": ["elements.js", "explorer/cost.js", "explorer/explorer.js", *STYLE],
     "<densenet-practice": [
         "elements.js",
         "explorer/cost.js",
         "explorer/drills.js",
         "explorer/practice.js",
-        "explorer/explorer.css",
+        *STYLE,
         "explorer/practice.css",
     ],
     "<living-network": [
@@ -20,6 +21,7 @@ FILES = {
         "living/numbers.js",
         "living/network.js",
         "living/living.js",
+        "elements.css",
         "living/living.css",
     ],
 }
