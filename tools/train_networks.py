@@ -1,7 +1,7 @@
 """Train the networks that chapters load, and store them in chapters/trained: `python -m tools.train_networks NAME`.
 
 "fashion" is chapter 06's, "reuse" and "reuse_without_decay" are chapter 14's, and "living" is chapter 18's and runs in
-the page "The living network". Beside each stands how it came about.
+the page "The living network". Beside each stands how it came about. A training that was stopped goes on where it was.
 """
 
 import datetime
@@ -31,10 +31,11 @@ class Recipe(NamedTuple):
     batch_size: int
     pad: int
     weight_decay: float
+    augment: bool = False
 
 
 RECIPES = {
-    "fashion": Recipe(small_spec, epochs=12, batch_size=64, pad=0, weight_decay=WEIGHT_DECAY),
+    "fashion": Recipe(small_spec, epochs=40, batch_size=64, pad=0, weight_decay=WEIGHT_DECAY, augment=True),
     "living": Recipe(cifar_spec(10, 8), epochs=6, batch_size=32, pad=0, weight_decay=WEIGHT_DECAY),
     # The paper's decay of 1e-4 has 300 epochs to shrink the weights that nothing holds; here, few have to do.
     "reuse": Recipe(PLAIN_SPEC, epochs=3, batch_size=128, pad=2, weight_decay=1e-2),
@@ -47,10 +48,12 @@ def main(name: str) -> None:
     recipe = RECIPES[name]
     mx.npx.set_np()
     mx.random.seed(SEED)
-    data = FashionMNIST(recipe.batch_size, pad=recipe.pad)
-    net, trainer = DenseNet(recipe.spec, lr=0.1), Trainer(recipe.epochs, one_cycle, recipe.weight_decay)
+    data = FashionMNIST(recipe.batch_size, pad=recipe.pad, augment=recipe.augment)
+    net, checkpoint = DenseNet(recipe.spec, lr=0.1), TRAINED / f"{name}.checkpoint"
+    trainer = Trainer(recipe.epochs, one_cycle, recipe.weight_decay, checkpoint=checkpoint)
     trainer.fit(net, data)
     net.save_parameters(str(TRAINED / f"{name}.params"))
+    checkpoint.unlink()
     history = trainer.history
     accuracies = " ".join(f"{accuracy:.4f}" for accuracy in history["val_acc"])
     text = (
