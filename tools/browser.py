@@ -13,7 +13,8 @@ from tools.system_packages import BROWSERS
 
 INSTALL = (sys.executable, "-m", "playwright", "install", "chromium")
 NO_BROWSER = (
-    "There is no Chromium: type `sudo apt-get install chromium`, or `.venv/bin/python -m playwright install chromium`."
+    "There is no Chromium: type `sudo apt-get install chromium-headless-shell`, "
+    "or `.venv/bin/python -m playwright install chromium`."
 )
 
 
@@ -39,7 +40,7 @@ def open_browser() -> Iterator[Browser]:
         except Error as error:
             # What the browser printed itself, if it did.
             reason = (error.message.partition("[err] ")[2] or error.message).splitlines()[0]
-            sys.exit(f"{path} does not start ({reason}): type `sudo apt-get install chromium`.")
+            sys.exit(f"{path} does not start ({reason}): type `sudo apt-get install chromium-headless-shell`.")
         yield browser
         browser.close()
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_HOST = "https://cdn.playwright.dev"  # from which Playwright's own installer fetches Chromium
 DATASET_HOST = "https://raw.githubusercontent.com"
 DATASET_FILE = "t10k-labels-idx1-ubyte.gz"
 # What a missing part is called in a sentence, and the package of Debian that brings it.
 PACKAGES = {
-    "Chromium": "chromium",
+    "Chromium": "chromium-headless-shell",
     "bubblewrap": "bubblewrap",
     "iproute2": "iproute2",
     "Fashion-MNIST": "dataset-fashion-mnist",

@@ -67,7 +67,8 @@ def installing(folder: Path, names: str) -> str:
 def test_all_that_cannot_be_brought_is_named_in_one_sentence_with_the_command(bare_machine):
     assert sentence(system_packages.main) == (
         "`make test` needs Chromium, bubblewrap, iproute2 and Fashion-MNIST, and cannot bring that here: "
-        "type `sudo apt-get install chromium bubblewrap iproute2 dataset-fashion-mnist`, then `make test` again."
+        "type `sudo apt-get install chromium-headless-shell bubblewrap iproute2 dataset-fashion-mnist`, "
+        "then `make test` again."
     )
 
 
@@ -90,7 +91,8 @@ def test_apt_brings_what_is_missing_for_root_and_with_sudo(user, sudo, bare_mach
     system_packages.main()
     calls = (folder / "calls").read_text().splitlines()
     assert [call.split()[1] for call in calls] == ["update", "install", "install", "install", "install"]
-    assert [call.split()[-1] for call in calls[1:]] == ["chromium", "bubblewrap", "iproute2", "dataset-fashion-mnist"]
+    packages = ["chromium-headless-shell", "bubblewrap", "iproute2", "dataset-fashion-mnist"]
+    assert [call.split()[-1] for call in calls[1:]] == packages
 
 
 def test_what_apt_does_not_bring_is_named_alone(bare_machine, monkeypatch):
