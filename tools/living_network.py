@@ -1,8 +1,8 @@
 """Write the numbers of the page "The living network": `python -m tools.living_network`.
 
 They go into book/_static/living/numbers.js: the network of chapters/trained/living.params with its weights as integers
-of eight bits, and 50 test garments. Beside it lies a picture of the page, for readers without JavaScript. Prints how
-large both are, and the test accuracy before and after.
+of eight bits, and 50 test garments. Beside it lie pictures of the page, for readers without JavaScript. Prints how
+large all are, and the test accuracy before and after.
 """
 
 import base64
@@ -28,7 +28,11 @@ from tools.train_networks import RECIPES, TRAINED
 
 STATIC = Path(__file__).parent.parent / "book" / "_static"
 SCRIPT = STATIC / "living" / "numbers.js"
-PICTURE = STATIC / "living" / "picture.png"
+# Of which part of the element there is a picture.
+PICTURES = {
+    STATIC / "living" / "picture.png": 'show="garments answer"',
+    STATIC / "living" / "block.png": 'show="answer" block="1"',
+}
 GARMENTS_OF_A_CLASS = 5
 
 
@@ -103,32 +107,27 @@ def script() -> str:
     return f'{comment}\n"use strict";\n\nconst LIVING_NUMBERS = {json.dumps(numbers)};\n'
 
 
-def picture() -> bytes:
-    """What the page shows at first, from the picture to the maps, as a PNG."""
+def picture(attributes: str) -> bytes:
+    """What the element with these attributes shows at first, as a PNG."""
     with open_browser() as browser:
-        page = browser.new_page(viewport={"width": 736, "height": 1200})
-        page.set_content(
-            "<style>body { margin: 8px; font-family: sans-serif; }</style><living-network></living-network>"
-        )
+        page = browser.new_page(viewport={"width": 752, "height": 1200})
+        page.set_content(f"<living-network {attributes}></living-network>")
         for name in ("elements.css", "living/living.css"):
             page.add_style_tag(path=STATIC / name)
-        page.add_style_tag(
-            content=".living-presets, .living-status { display: none; } .living-network { margin-top: 1rem; }"
-        )
+        page.add_style_tag(content="body { margin: 8px; font-family: sans-serif; }")
+        page.add_style_tag(content=".living-status { display: none; } .living-status + * { margin-top: 1rem; }")
         for name in ("elements.js", "living/numbers.js", "living/network.js", "living/living.js"):
             page.add_script_tag(path=STATIC / name)
-        page.wait_for_function("document.querySelector('.living-total').textContent")
-        shown = page.locator(".living-network").bounding_box()
-        assert shown
-        height = shown["y"] + shown["height"] + 8
-        return optimised(page.screenshot(clip={"x": 0, "y": 0, "width": 736, "height": height}))
+        page.wait_for_function("document.querySelector('.living-total')?.textContent !== ''")
+        return optimised(page.locator("living-network").screenshot())
 
 
 def main() -> None:
-    """Write the script and the picture; print their sizes, and the accuracy on all test images before and after."""
+    """Write the script and the pictures; print their sizes, and the accuracy on all test images before and after."""
     write_whole(SCRIPT, script())
-    write_whole(PICTURE, picture())
-    for path in (SCRIPT, PICTURE):
+    for path, attributes in PICTURES.items():
+        write_whole(path, picture(attributes))
+    for path in (SCRIPT, *PICTURES):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
     data, net = FashionMNIST(batch_size=250), trained_network()
     for what in ("as trained", "with weights of eight bits"):

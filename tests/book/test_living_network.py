@@ -13,6 +13,13 @@ from utils.data import FashionMNIST
 from utils.reuse import prune
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
+PAGES = (
+    "book/index",
+    "book/living_network",
+    "chapters/01_why_concatenate",
+    "chapters/02_the_dense_block",
+    "chapters/14_what_the_layers_reuse",
+)
 NUM_IMAGES = 200
 LOGITS = """([pictures, off]) => {
   const network = LivingNetwork.build(LIVING_NUMBERS);
@@ -50,6 +57,16 @@ SEEN = """([picture, name, row, column, off]) => {
     return after.some((value, channel) => value !== before[channel]);
   });
   return [changes, LivingNetwork.receptiveField(network, on, index, row, column)];
+}"""
+# The pixels of each map, by its name.
+MAPS = """() => Object.fromEntries([...document.querySelectorAll('.living-map')].map(
+  map => [map.getAttribute('aria-label'), map.firstChild.toDataURL()]))"""
+# Width and height of the picture on an element's ground.
+BACKGROUND = """async (element) => {
+  const picture = new Image();
+  picture.src = getComputedStyle(element).backgroundImage.match(/url\\("(.*)"\\)/)[1];
+  await picture.decode();
+  return [picture.naturalWidth, picture.naturalHeight];
 }"""
 
 
@@ -129,19 +146,30 @@ def test_pixel_depends_on_its_receptive_field_alone(name, row, column, off, comp
 
 
 @pytest.fixture
-def tab(browser, html):
-    """The page on a narrow screen that has a mouse, fingers and a keyboard; it asks for nothing but files."""
+def open_page(browser, html):
+    """Opens a page on a narrow screen that has a mouse, fingers and a keyboard; it asks for nothing but files."""
     context = browser.new_context(has_touch=True, viewport={"width": 360, "height": 800})
     tab = context.new_page()
     faults = []
     tab.on("pageerror", lambda error: faults.append(error))
     tab.on("request", lambda request: request.url.startswith("file:") or faults.append(request.url))
-    tab.goto((html / "book/living_network.html").as_uri())
-    total(tab)
-    yield tab
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+    def open_page(page):
+        tab.goto((html / f"{page}.html").as_uri())
+        tab.wait_for_selector(".living-status")
+        return tab
+
+    yield open_page
+    assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
     context.close()
     assert not faults
+
+
+@pytest.fixture
+def tab(open_page):
+    tab = open_page("book/living_network")
+    total(tab)
+    return tab
 
 
 def status(tab):
@@ -259,10 +287,96 @@ def test_each_question_has_a_setting(tab):
     assert tab.locator(".living-off").count() == 0
 
 
-def test_without_javascript_there_is_a_picture_and_a_sentence(browser, html):
+def answers(tab):
+    """The lengths of the ten bars, in percent."""
+    return [float(bar.get_attribute("width")) for bar in tab.locator(".living-now").all()]
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1440, 900)])
+def test_landing_page_holds_the_network_in_its_first_screen_still_until_it_is_touched(width, height, open_page):
+    tab = open_page("book/index")
+    tab.set_viewport_size({"width": width, "height": height})
+    for part in (".living-board", ".living-answers"):
+        box = tab.locator(part).bounding_box()
+        assert box["y"] > 0 and box["y"] + box["height"] <= height, part
+    still = tab.locator("living-network").inner_html()
+    tab.wait_for_timeout(300)
+    assert tab.locator("living-network").inner_html() == still
+    before = answers(tab)
+    tab.get_by_role("application").tap(position={"x": 20, "y": 100})
+    tab.wait_for_function("document.querySelector('.living-status').textContent.startsWith('The network says')")
+    assert answers(tab) != before
+    tab.get_by_role("button", name="Another garment").click()
+    assert status(tab).endswith(" %, and it is a pullover.")
+
+
+def test_source_of_one_block_that_is_off_changes_the_maps_of_its_readers_alone(open_page):
+    tab = open_page("chapters/01_why_concatenate")
+    maps, before = tab.evaluate(MAPS), answers(tab)
+    tab.get_by_role("button", name="Switch off layer 1 of block 1").click()
+    assert status(tab).startswith("Layer 1 of block 1 is off. The network says ") and answers(tab) != before
+    changed = {name for name, map in tab.evaluate(MAPS).items() if map != maps[name]}
+    assert len(maps) == 32 and changed == {f"channel {channel} of layer 2 of block 1" for channel in range(8)}
+    tab.get_by_role("button", name="Switch everything on").click()
+    assert tab.evaluate(MAPS) == maps and answers(tab) == before
+
+
+def test_one_block_shows_what_its_layers_read_and_what_their_pixels_see(open_page):
+    tab = open_page("chapters/02_the_dense_block")
+    tab.locator(".living-map").first.focus()
+    for _ in range(3):
+        tab.keyboard.press("ArrowDown")
+    parts = "16 of the stem and 8 of layer 1 of block 1,"
+    assert status(tab) == f"Layer 2 of block 1 reads 24 channels, {parts} and makes 8 channels."
+    assert tab.locator(".living-read").count() == 2
+    tab.keyboard.press("Enter")
+    assert status(tab).startswith("This is row 14, column 14 of channel 0 of layer 2 of block 1. It sees rows 11 to 17")
+    assert frame(tab) == (11, 17, 11, 17)
+    layer_1 = tab.get_by_role("button", name="channel 5 of layer 1 of block 1")
+    box = layer_1.bounding_box()
+    layer_1.tap(position={"x": box["width"] * 20.5 / 28, "y": box["height"] * 6.5 / 28})
+    top, bottom, left, right = frame(tab)
+    # A finger's place is told in whole pixels of the screen, each of which is nearly one of the map.
+    assert (bottom - top, right - left) == (4, 4) and abs(top - 4) <= 1 and abs(left - 18) <= 1
+    assert tab.locator(".living-network").get_by_role("checkbox").count() == 0
+
+
+def test_answers_follow_the_sources_and_channels_of_block_3(open_page):
+    tab = open_page("chapters/14_what_the_layers_reuse")
+    everything, before = total(tab), answers(tab)
+    tab.get_by_role("button", name="Switch off layer 1 of block 3").click()
+    assert total(tab) < everything / 2 and answers(tab) != before
+    tab.get_by_role("button", name="Switch off the input of block 3").click()
+    # All garments get one name, which is that of five.
+    assert total(tab) == 5 and tab.locator(".living-right", has_text="5").count() == 1
+    tab.get_by_role("button", name="Switch everything on").click()
+    channel = tab.get_by_role("button", name="channel 3 of layer 2 of block 3")
+    channel.focus()
+    tab.keyboard.press("Enter")
+    assert status(tab).startswith("Channel 3 of layer 2 of block 3 is off. The network says ")
+    assert channel.get_attribute("aria-pressed") == "false" and answers(tab) != before
+    channel.tap()
+    assert channel.get_attribute("aria-pressed") == "true" and answers(tab) == before
+
+
+@pytest.mark.parametrize("page_with_network", PAGES)
+def test_without_javascript_there_is_a_picture_and_a_sentence(page_with_network, browser, html):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
-    tab.goto((html / "book/living_network.html").as_uri())
-    assert tab.locator("living-network p").inner_text().startswith("With JavaScript")
-    assert tab.locator("living-network img").evaluate("image => image.complete && image.naturalWidth") > 300
+    tab.goto((html / f"{page_with_network}.html").as_uri())
+    assert "JavaScript" in tab.locator("living-network p").inner_text()
+    shown = tab.locator("living-network").get_by_role("img")
+    box = shown.bounding_box()
+    width, height = shown.evaluate(BACKGROUND)
+    assert box["width"] > 300 and abs(box["height"] / box["width"] - height / width) < 0.01
     context.close()
+
+
+def test_picture_for_readers_without_javascript_is_not_loaded_for_others(browser, html):
+    tab = browser.new_page()
+    loaded = []
+    tab.on("request", lambda request: loaded.append(request.url))
+    tab.goto((html / "book/index.html").as_uri())
+    assert any(url.endswith("numbers.js") or "numbers.js?" in url for url in loaded)
+    assert not [url for url in loaded if "/living/" in url and ".png" in url]
+    tab.close()

@@ -1,5 +1,6 @@
-"""Spelling of all texts, and lint of the code in notebooks; each check finds a planted fault."""
+"""Spelling of all texts, lint of the code in notebooks and of scripts; each check finds a planted fault."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,22 @@ def test_fault_in_the_code_of_a_notebook_is_found(code, command, tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "chapter.ipynb")
     run = [sys.executable, "-m", "ruff", *command.split(), "--config", ROOT / "pyproject.toml", tmp_path]
     assert "chapter.ipynb" in subprocess.run(run, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("const one = 1;\nconsole.info(one);\n", ""),
+        ("const one=1;\nconsole.info(one);\n", "format"),
+        ("var one = 1;\nconsole.info(one == 1);\n", "lint/suspicious/noDoubleEquals"),
+        ("const one = 1;\n", "lint/correctness/noUnusedVariables"),
+    ],
+)
+def test_fault_in_a_script_is_found(script, said, tmp_path):
+    path = tmp_path / "book" / "_static" / "script.js"
+    path.parent.mkdir(parents=True)
+    path.write_text(script)
+    shutil.copy(ROOT / "biome.json", tmp_path)
+    biome = Path(sys.executable).with_name("biome")
+    run = subprocess.run([biome, "ci", "--error-on-warnings"], cwd=tmp_path, capture_output=True, text=True)
+    assert bool(run.returncode) == bool(said) and said in run.stdout + run.stderr

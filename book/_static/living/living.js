@@ -1,8 +1,11 @@
 // <living-network>: a trained DenseNet that answers while the reader draws, and shows what each layer made of it.
 //
-//   <living-network>
+//   <living-network show="garments answer questions pixel" block="1">
 //     What a reader without JavaScript sees.
 //   </living-network>
+//
+// Without `show` all of these parts are there, without `block` the maps of all blocks. Channels can be switched off where
+// the answer is shown.
 "use strict";
 
 (() => {
@@ -10,10 +13,14 @@
   const { build, allOn, forward, probabilities, terms, receptiveField, garments } = LivingNetwork;
   const SIDE = 28;
   const INK = 220;
+  const STEP = 11; // from one garment to another, which is of another class, until all have been shown
+  const PARTS = "garments answer questions pixel";
 
   const PRESETS = [
+    { question: "Switch off layer 1 of block 1: which maps change, and which stay?", off: ["layer 1 of block 1"] },
     { question: "Switch off the input of block 2: which garments are still right?", off: ["transition 1"] },
-    { question: "Switch off layer 1 of block 3 instead: which classes are lost?", off: ["layer 1 of block 3"] },
+    { question: "Switch off the input of block 3: what is each garment taken for?", off: ["transition 2"] },
+    { question: "Switch off layer 1 of block 3: which classes are lost?", off: ["layer 1 of block 3"] },
     {
       question: "How much of the picture does one pixel of the last layer see?",
       pixel: ["layer 2 of block 3", 0, 3, 3],
@@ -92,11 +99,20 @@
       this.network = build(LIVING_NUMBERS);
       this.garments = garments(LIVING_NUMBERS);
       this.on = allOn(this.network);
+      this.parts = (this.getAttribute("show") ?? PARTS).split(" ");
+      this.isSwitch = this.shows("answer") && !this.shows("pixel");
+      this.radios = [];
+      this.groups = new Map();
       this.build();
-      this.choose(0);
-      this.look("layer 2 of block 1", 0, 14, 14);
+      this.take(0);
+      this.refresh();
+      if (this.shows("pixel")) this.look("layer 2 of block 1", 0, 14, 14);
       this.say("Point at a map, or walk to it with the keyboard, to see which channels its layer reads.");
       this.judge();
+    }
+
+    shows(part) {
+      return this.parts.includes(part);
     }
 
     indexOf(name) {
@@ -105,13 +121,15 @@
 
     build() {
       this.status = html("p", { class: "living-status", "aria-live": "polite" });
-      this.replaceChildren(
-        html("div", { class: "living-top" }, this.pictureBox(), this.answerBox(), this.garmentBox()),
-        this.presets(),
-        this.status,
-        this.networkBox(),
-        this.pixelBox(),
-      );
+      const maps = this.networkBox();
+      const top = html("div", { class: "living-top" }, this.pictureBox());
+      if (this.shows("answer")) top.append(this.answerBox());
+      if (this.shows("garments")) top.append(this.garmentBox());
+      const questions = this.shows("questions") ? [this.presets()] : [];
+      const pixel = this.shows("pixel") ? [this.pixelBox()] : [];
+      this.replaceChildren(top, ...questions, this.status, maps, ...pixel);
+      // A single block has room beside the picture.
+      if (this.hasAttribute("block")) top.after(maps);
     }
 
     say(text) {
@@ -121,7 +139,9 @@
     /* Presets */
 
     presets() {
-      const buttons = PRESETS.map((preset) => {
+      const hasPlace = ({ off = [], pixel }) =>
+        (!pixel || this.shows("pixel")) && off.every((name) => this.groups.has(this.indexOf(name)));
+      const buttons = PRESETS.filter(hasPlace).map((preset) => {
         const button = html("button", { type: "button" }, preset.question);
         button.addEventListener("click", () => this.apply(preset));
         return html("li", {}, button);
@@ -163,6 +183,12 @@
         this.picture.fill(0);
         this.drawn();
       });
+      const buttons = [empty, html("label", {}, erases, " erase")];
+      if (!this.shows("garments")) {
+        const other = html("button", { type: "button" }, "Another garment");
+        other.addEventListener("click", () => this.choose((this.place + STEP) % this.garments.length));
+        buttons.unshift(other);
+      }
       let isDrawing = false;
       board.addEventListener("pointerdown", (event) => {
         isDrawing = true;
@@ -185,7 +211,7 @@
         { class: "living-picture" },
         html("p", { class: "living-title" }, "Draw here"),
         board,
-        html("p", { class: "living-buttons" }, empty, html("label", {}, erases, " erase")),
+        html("p", { class: "living-buttons" }, ...buttons),
       );
     }
 
@@ -225,7 +251,7 @@
     // The picture is the reader's now. Several dabs between two frames of the screen are answered once.
     drawn() {
       this.label = null;
-      for (const radio of this.radios) radio.checked = false;
+      this.check(null);
       if (this.waiting) return;
       this.waiting = requestAnimationFrame(() => {
         this.waiting = null;
@@ -237,7 +263,6 @@
     /* Garments */
 
     garmentBox() {
-      this.radios = [];
       const name = `living-${[...document.querySelectorAll("living-network")].indexOf(this)}`;
       const labels = this.garments.map(({ picture }, place) => {
         const radio = html("input", { type: "radio", name, value: place });
@@ -251,12 +276,20 @@
       return html("fieldset", { class: "living-garments" }, title, html("div", {}, ...labels));
     }
 
-    choose(place) {
+    take(place) {
       const { picture, label } = this.garments[place];
+      this.place = place;
       this.picture = picture.slice();
       this.label = label;
-      this.radios[place].checked = true;
-      if (!this.pixelPart.dataset.node) return;
+      this.check(place);
+    }
+
+    check(chosen) {
+      for (const [place, radio] of this.radios.entries()) radio.checked = place === chosen;
+    }
+
+    choose(place) {
+      this.take(place);
       this.refresh();
       this.say(this.answer());
     }
@@ -264,33 +297,32 @@
     /* Answers */
 
     answerBox() {
-      const cells = ["living-bar", "living-right"];
+      const isJudged = this.shows("garments");
       this.rows = this.network.classes.map((name) => {
-        const [bar, right] = cells.map((look) => html("td", { class: look }));
+        const [bar, right] = ["living-bar", "living-right"].map((look) => html("td", { class: look }));
         bar.append(
           html("span", {}),
           svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true }),
         );
-        return { row: html("tr", {}, html("th", { scope: "row" }, name), bar, right), bar, right };
+        const row = html("tr", {}, html("th", { scope: "row" }, name), bar, ...(isJudged ? [right] : []));
+        return { row, bar, right };
       });
-      const head = ["class", "probability", "right of five"].map((text) => html("th", { scope: "col" }, text));
+      const columns = ["class", "probability", ...(isJudged ? ["right of five"] : [])];
       const caption = html("caption", {}, html("span", { class: "living-title" }, "The answer"));
       this.total = html("p", { class: "living-total", "aria-live": "polite" });
       const table = html(
         "table",
         { class: "table" },
         caption,
-        html("thead", {}, html("tr", {}, ...head)),
+        html("thead", {}, html("tr", {}, ...columns.map((text) => html("th", { scope: "col" }, text)))),
         html("tbody", {}, ...this.rows.map(({ row }) => row)),
       );
-      const box = html(
-        "div",
-        { class: "living-answers", role: "group", tabindex: 0, "aria-label": "The head" },
-        table,
-        this.total,
-      );
-      for (const type of ["pointerenter", "focus"]) {
-        box.addEventListener(type, () => this.point(this.network.nodes.length - 1));
+      const box = html("div", { class: "living-answers" }, table, ...(isJudged ? [this.total] : []));
+      const head = this.network.nodes.length - 1;
+      // It is pointed at like a layer, where what it reads is shown.
+      if (this.network.nodes[head].reads.every((source) => this.groups.has(source))) {
+        Object.assign(box, { role: "group", tabIndex: 0, ariaLabel: "The head" });
+        for (const type of ["pointerenter", "focus"]) box.addEventListener(type, () => this.point(head));
       }
       return box;
     }
@@ -307,7 +339,7 @@
 
     // The picture's answer with everything on, for comparison, and with what is on now.
     showAnswer() {
-      const everything = probabilities(forward(this.network, this.picture).at(-1));
+      const everything = this.isWhole() ? this.chances : probabilities(forward(this.network, this.picture).at(-1));
       const most = Math.max(...this.chances);
       this.rows.forEach(({ row, bar }, place) => {
         const [chance, before] = [this.chances[place], everything[place]];
@@ -325,8 +357,13 @@
       });
     }
 
+    isWhole() {
+      return !this.on.flat().includes(false);
+    }
+
     // All 50 garments, one a task, so that the page goes on answering.
     judge() {
+      if (!this.shows("garments")) return;
       const round = {};
       this.round = round;
       const right = Array(this.network.classes.length).fill(0);
@@ -355,7 +392,7 @@
     showRight(right) {
       for (const [place, row] of this.rows.entries()) row.right.textContent = right[place];
       const sum = right.reduce((a, b) => a + b, 0);
-      const now = this.on.flat().includes(false) ? ` With everything on it is ${this.withAllOn}.` : "";
+      const now = this.isWhole() ? "" : ` With everything on it is ${this.withAllOn}.`;
       if (!now) this.withAllOn = sum;
       this.total.textContent = `${sum} of the ${this.garments.length} garments are right.${now}`;
     }
@@ -368,7 +405,6 @@
     }
 
     networkBox() {
-      this.groups = new Map();
       const blocks = [];
       const { nodes } = this.network;
       nodes.forEach((node, index) => {
@@ -377,11 +413,17 @@
         blocks.at(-1).push(index);
       });
       const box = html("div", { class: "living-network", role: "group", "aria-label": "The network's maps" });
+      const only = Number(this.getAttribute("block"));
       blocks.forEach((members, block) => {
+        if (only && only !== block + 1) return;
         const sizes = members.map((index) => nodes[index].channels);
         const { side } = nodes[members[0]];
         const joined = `${sizes.join(" + ")} = ${sizes.reduce((a, b) => a + b, 0)} channels`;
-        const title = html("p", { class: "living-title" }, `Block ${block + 1}: ${joined} of ${side} \u00d7 ${side}`);
+        const title = html(
+          "p",
+          { class: "living-title" },
+          `Block ${block + 1}: ${joined} of ${side}\u00a0\u00d7\u00a0${side}`,
+        );
         box.append(html("div", { class: "living-block" }, title, ...members.map((index) => this.group(index))));
       });
       for (const type of ["pointerover", "focusin"]) {
@@ -392,9 +434,9 @@
       }
       box.addEventListener("pointermove", (event) => this.hover(event));
       box.addEventListener("pointerleave", () => this.framePicture(this.field));
-      box.addEventListener("click", ({ target }) => {
-        const map = target.closest(".living-map");
-        if (map) this.lookAt(map);
+      box.addEventListener("click", (event) => {
+        const map = event.target.closest(".living-map");
+        if (map) this.press(map, event);
       });
       box.addEventListener("keydown", (event) => this.walk(event));
       this.maps = [...box.querySelectorAll(".living-map")];
@@ -410,8 +452,9 @@
       const box = html("input", { type: "checkbox", checked: "" });
       box.addEventListener("change", () => {
         this.on[index].fill(box.checked);
-        this.switched(`${named} is ${box.checked ? "on" : "off"}`);
+        this.switched(named, box.checked);
       });
+      const head = this.shows("answer") ? html("label", {}, box, ` ${title}`) : title;
       const maps = Array.from({ length: channels }, (_, channel) => {
         const label = `channel ${channel} of ${named}`;
         const attributes = {
@@ -427,17 +470,22 @@
       const group = html(
         "div",
         { class: "living-group", role: "group", "aria-label": `${named}: ${channels} channels`, "data-node": index },
-        html("p", {}, html("label", {}, box, ` ${title}`), note),
+        html("p", {}, head, note),
         html("div", { class: "living-maps" }, ...maps),
       );
       this.groups.set(index, { group, box, maps, note });
       return group;
     }
 
-    switched(what) {
+    switched(what, isOn) {
       this.refresh();
       this.judge();
-      this.say(`${sentence(what)} ${this.answer()}`);
+      this.say(`${sentence(`${what} is ${isOn ? "on" : "off"}`)} ${this.answer()}`);
+    }
+
+    switchChannel(index, channel, isOn) {
+      this.on[index][channel] = isOn;
+      this.switched(`channel ${channel} of ${this.named(index)}`, isOn);
     }
 
     // Shows whose channels a node reads.
@@ -488,10 +536,17 @@
       }
     }
 
-    lookAt(map) {
-      const { side } = this.network.nodes[this.nodeOf(map)];
-      const [row, column] = [Math.floor(side / 2), Math.floor(side / 2)];
-      this.look(this.network.nodes[this.nodeOf(map)].name, Number(map.dataset.channel), row, column);
+    // A map that is pressed shows what one of its pixels sees, or is itself switched off or on where there is an answer
+    // that follows, and no other switch for it.
+    press(map, event) {
+      const [index, channel] = [this.nodeOf(map), Number(map.dataset.channel)];
+      if (this.isSwitch) return this.switchChannel(index, channel, !this.on[index][channel]);
+      const { name, side } = this.network.nodes[index];
+      const middle = Math.floor(side / 2);
+      const isByKey = event.detail === 0;
+      const [row, column] = isByKey ? [middle, middle] : pixelAt(map.firstChild, event, side);
+      this.look(name, channel, row, column);
+      if (!this.shows("pixel")) this.say(`This is row ${row}, column ${column} of ${map.ariaLabel}. ${this.seen()}`);
     }
 
     // Computes everything anew and shows it.
@@ -507,12 +562,13 @@
           paint(map.firstChild, values, limits(values));
           map.classList.toggle("living-off", !this.on[index][channel]);
           map.title = this.on[index][channel] ? "" : "off";
+          if (this.isSwitch) map.ariaPressed = this.on[index][channel];
         });
         box.checked = this.on[index].includes(true);
         box.indeterminate = box.checked && this.on[index].includes(false);
       }
-      this.showAnswer();
-      this.showPixel();
+      if (this.shows("answer")) this.showAnswer();
+      if (this.looked) this.showLooked();
     }
 
     /* One pixel */
@@ -523,21 +579,25 @@
       [this.largeOverlay, this.frameLarge] = [picture, frame];
       const board = html("div", { class: "living-board" }, this.large, picture);
       board.addEventListener("click", (event) => {
-        const { side } = this.network.nodes[this.indexOf(this.pixelPart.dataset.node)];
-        [this.row.value, this.column.value] = pixelAt(this.large, event, side);
-        this.term.value = 0;
-        this.showPixel();
+        const { index, channel } = this.looked;
+        const { name, side } = this.network.nodes[index];
+        this.look(name, channel, ...pixelAt(this.large, event, side));
       });
       const number = () => html("input", { type: "number", min: 0, inputmode: "numeric" });
       [this.row, this.column] = [number(), number()];
+      for (const input of [this.row, this.column]) {
+        input.addEventListener("input", () => {
+          const inside = ({ value, max }) => Math.min(Math.max(Math.trunc(Number(value)) || 0, 0), max);
+          Object.assign(this.looked, { row: inside(this.row), column: inside(this.column) });
+          this.showLooked();
+        });
+      }
       this.channelOn = html("input", { type: "checkbox" });
       this.channelOn.addEventListener("change", () => {
-        const [index, channel] = [this.indexOf(this.pixelPart.dataset.node), Number(this.pixelPart.dataset.channel)];
-        this.on[index][channel] = this.channelOn.checked;
-        this.switched(`channel ${channel} of ${this.named(index)} is ${this.channelOn.checked ? "on" : "off"}`);
+        this.switchChannel(this.looked.index, this.looked.channel, this.channelOn.checked);
       });
       this.term = html("input", { type: "range", min: 0, value: 0 });
-      for (const input of [this.row, this.column, this.term]) input.addEventListener("input", () => this.showPixel());
+      this.term.addEventListener("input", () => this.showLooked());
       this.pixelTitle = html("p", { class: "living-title" });
       this.value = html("p", { "aria-live": "polite" });
       this.step = html("p", { "aria-live": "polite" });
@@ -550,7 +610,7 @@
         html("label", {}, this.channelOn, " this channel is on"),
       );
       const stepper = html("label", { class: "living-stepper" }, "step through the channels that it reads ", this.term);
-      this.pixelPart = html(
+      return html(
         "div",
         { class: "living-pixel", role: "group", "aria-label": "One pixel, step by step" },
         this.pixelTitle,
@@ -558,42 +618,46 @@
         html("div", {}, this.value, stepper, this.step),
         this.windows,
       );
-      return this.pixelPart;
     }
 
     look(name, channel, row, column) {
-      const { side } = this.network.nodes[this.indexOf(name)];
-      Object.assign(this.pixelPart.dataset, { node: name, channel });
-      for (const input of [this.row, this.column]) input.max = side - 1;
-      [this.large.width, this.large.height] = [side, side];
-      this.largeOverlay.setAttribute("viewBox", `0 0 ${side} ${side}`);
-      [this.row.value, this.column.value, this.term.value] = [row, column, 0];
-      if (this.features) this.showPixel();
-      else this.refresh();
+      const index = this.indexOf(name);
+      this.looked = { index, channel, row, column };
+      if (this.shows("pixel")) {
+        const { side } = this.network.nodes[index];
+        for (const input of [this.row, this.column]) input.max = side - 1;
+        [this.large.width, this.large.height] = [side, side];
+        this.largeOverlay.setAttribute("viewBox", `0 0 ${side} ${side}`);
+        [this.row.value, this.column.value, this.term.value] = [row, column, 0];
+      }
+      this.showLooked();
     }
 
-    showPixel() {
-      const { nodes } = this.network;
-      const index = this.indexOf(this.pixelPart.dataset.node);
-      const channel = Number(this.pixelPart.dataset.channel);
-      const { side, kind } = nodes[index];
+    showLooked() {
+      const { index, channel, row, column } = this.looked;
       const shown = this.groups.get(index).maps[channel];
       for (const map of this.maps) map.classList.toggle("living-looked-at", map === shown);
-      const inside = (input) => Math.min(Math.max(Math.trunc(Number(input.value)) || 0, 0), side - 1);
-      const [row, column] = [inside(this.row), inside(this.column)];
+      this.field = receptiveField(this.network, this.on, index, row, column);
+      this.framePicture(this.field);
+      if (this.shows("pixel")) this.takeApart();
+    }
+
+    seen() {
+      if (!this.field) return "It sees nothing of the picture, since all that leads there is off.";
+      const { top, bottom, left, right } = this.field;
+      return `It sees rows ${top} to ${bottom} and columns ${left} to ${right} of the picture, framed there.`;
+    }
+
+    takeApart() {
+      const { index, channel, row, column } = this.looked;
+      const { side, kind } = this.network.nodes[index];
       const values = this.features[index].subarray(channel * side * side, (channel + 1) * side * side);
       paint(this.large, values, limits(values));
       this.frameLarge({ top: row, bottom: row, left: column, right: column });
-      const field = receptiveField(this.network, this.on, index, row, column);
-      this.field = field;
-      this.framePicture(field);
       this.channelOn.checked = this.on[index][channel];
       this.pixelTitle.textContent = sentence(`one pixel of channel ${channel} of ${this.named(index)}`).slice(0, -1);
-      const seen = field
-        ? `It sees rows ${field.top} to ${field.bottom} and columns ${field.left} to ${field.right} of the picture, framed there.`
-        : "It sees nothing of the picture, since all that leads there is off.";
       const value = values[row * side + column];
-      this.value.textContent = `At row ${row}, column ${column} the map is ${decimal(value)}. ${seen}`;
+      this.value.textContent = `At row ${row}, column ${column} the map is ${decimal(value)}. ${this.seen()}`;
       this.showTerm(terms(this.network, this.features, this.on, index, channel, row, column), kind, value);
     }
 
