@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grader import sandbox
+from grader import control_group, sandbox
+from grader.control_group import ControlGroup
 from grader.schema import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -178,10 +179,158 @@ time.sleep(99)
 """
 
 
+@pytest.fixture(params=["with groups", "without"])
+def groups(request, monkeypatch):
+    """The groups in which a submission gets its own, where there are any, and none."""
+    if request.param == "without":
+        monkeypatch.setattr(control_group, "parents", list)
+    return control_group.parents()
+
+
+@pytest.fixture
+def new_group(groups):
+    """A function that makes the group of a submission that may have 256 MB; all are removed afterwards."""
+    made = []
+
+    def new() -> ControlGroup:
+        made.append(ControlGroup(sandbox.new_user(), 2**28, sandbox.PROCESSES))
+        assert len(made[-1].folders) == len(groups)
+        return made[-1]
+
+    yield new
+    for group in made:
+        group.end()
+    assert not [folder for group in made for folder in group.folders if folder.exists()]
+
+
+def limit(group: ControlGroup, *names: str) -> str:
+    """What stands in the first of these files of a group; nothing if it has none of them."""
+    paths = [folder / name for folder in group.folders for name in names if (folder / name).exists()]
+    return paths[0].read_text().strip() if paths else ""
+
+
+def start(group: ControlGroup, code: str) -> subprocess.Popen:
+    """Start Python code in the sandbox, in a group, as `run_once` does."""
+    command = [*group.words(), *sandbox.command(0, code, user=sandbox.new_user())]
+    return subprocess.Popen(command, env=sandbox.ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+
+def test_all_processes_of_a_submission_are_in_its_group_and_no_others(new_group):
+    group, neighbour = new_group(), new_group()
+    processes = [
+        start(each, "import os, time\nos.fork()\nprint(1, flush=True)\ntime.sleep(60)") for each in (group, neighbour)
+    ]
+    for process in processes:
+        assert [process.stdout.readline() for _ in range(2)] == ["1\n"] * 2
+    for each, process in zip((group, neighbour), processes, strict=True):
+        pids = {process.pid, *(child.pid for child in sandbox.processes_below(process.pid))}
+        for folder in each.folders:
+            assert set(map(int, (folder / "cgroup.procs").read_text().split())) == pids
+        each.end()
+        process.kill()  # where there are no groups
+        process.wait()
+    assert limit(group, "pids.max") in ("", str(sandbox.PROCESSES))
+
+
+STORM = """
+import os, time
+found = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(60)
+        found += 1
+except OSError:
+    pass
+"""
+
+
+def test_fork_storm_keeps_to_the_processes_of_its_own_submission(groups, monkeypatch):
+    monkeypatch.setattr(sandbox, "PROCESSES", 40)
+    most = 40 if any((group / "pids.max").exists() or group.name == "pids" for group in groups) else 64
+    ((found,),) = sandbox.run_steps(steps(STORM))[1].answers
+    assert 1 < found < most
+
+
+# Memory that several processes share and that is given back before anyone looks.
+BURST = """
+import mmap
+held = [mmap.mmap(-1, 2**27) for _ in range(4)]
+for memory in held:
+    memory.write(bytes(2**27))
+held.clear()
+print("held", flush=True)
+"""
+
+
+def test_memory_that_is_held_for_a_moment_counts_where_the_kernel_counts(new_group):
+    group, neighbour = new_group(), new_group()
+    is_counted = bool(limit(group, "memory.max", "memory.limit_in_bytes"))
+    waiting = start(neighbour, "import time; time.sleep(60)")
+    said, _ = start(group, BURST).communicate()
+    assert (said == "", group.is_out_of_memory()) == (is_counted, is_counted)
+    assert waiting.poll() is None and not neighbour.is_out_of_memory()
+    waiting.kill()
+
+
+@pytest.mark.usefixtures("groups")
 def test_memory_of_all_processes_of_a_submission_counts(monkeypatch):
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 2**30 // 2)
     outcome, _ = sandbox.run_steps(steps(HOARD))
     assert outcome.failure == "The code took more than 0.5 GB of memory."
+
+
+BUSY = """
+import os, time
+for _ in range({others}):
+    if os.fork() == 0:
+        break
+start, used = time.monotonic(), time.process_time()
+while time.monotonic() < start + {seconds}:
+    pass
+print((time.process_time() - used) / {seconds}, flush=True)
+while True:
+    time.sleep(9)
+"""
+
+
+def test_many_busy_processes_of_a_submission_count_as_one(new_group):
+    busy = new_group(), new_group()
+    many, one = start(busy[0], BUSY.format(others=15, seconds=4)), start(busy[1], BUSY.format(others=0, seconds=2))
+    share = float(one.stdout.readline())
+    shares_of_many = [float(many.stdout.readline()) for _ in range(16)]
+    many.kill()
+    one.kill()
+    if limit(busy[0], "cpu.weight", "cpu.shares"):
+        assert share > 4 * sum(shares_of_many) / 16
+
+
+ORPHAN = """
+import subprocess, sys
+from grader.control_group import ControlGroup
+group = ControlGroup(1, 2**28, 64)
+print(subprocess.Popen([*group.words(), "sleep", "60"], start_new_session=True).pid, flush=True)
+input()
+"""
+
+
+def test_group_of_a_grader_that_was_killed_is_removed_with_what_is_left_in_it_and_that_of_another_stays():
+    living = ControlGroup(sandbox.new_user(), 2**28, 64)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", ORPHAN]
+    grader = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    orphan = psutil.Process(int(grader.stdout.readline()))
+    grader.kill()
+    grader.wait()
+    assert orphan.is_running()
+    control_group.remove_stale()
+    if not living.folders:
+        orphan.kill()
+    orphan.wait(5)
+    assert not [folder for parent in control_group.parents() for folder in parent.glob(f"submission-{grader.pid}-*")]
+    assert all(folder.exists() for folder in living.folders)
+    living.end()
+    assert not [folder for folder in living.folders if folder.exists()]
 
 
 def test_two_graders_on_one_machine_share_no_user():
