@@ -27,7 +27,7 @@ from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
 STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS, ENDING_SECONDS = 60, 10, 240, 0.5, 5
-OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 64
+OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES, OPEN_FILES = 2**20, 6 * 2**30, 2**26, 64, 256
 FIRST_USER, NUM_USERS = 2**30, 2**30  # no system gives these numbers to anybody
 # All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
 STUDENT_MODULES = ("__init__.py", "confine.py", "student_process.py", "fingerprint.py", "trained_network.py")
@@ -35,6 +35,8 @@ VISIBLE = [ROOT / "utils", *(ROOT / "grader" / name for name in STUDENT_MODULES)
 CONFINED = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from grader.confine import confine; confine(); "
 START = f"{CONFINED}from grader.student_process import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
+# What waits in sockets is memory of the kernel's, a quarter of a megabyte for each, that counts for no process.
+LIMITS += [f"--nofile={OPEN_FILES}"]
 # If memory runs out, the system should end the student's processes and no others.
 FIRST_TO_GO = ["choom", "--adjust", "1000", "--"]
 PYTHON = [sys.executable, "-E", "-s", "-P", "-B", "-c"]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from grader.schema import Outcome
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("working_sandbox")
 AS_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+USERS = {"root": [], "an ordinary user": AS_USER} if AS_USER else {"an ordinary user": []}
 GRADER = """
 import json, sys
 from grader import sandbox
@@ -27,16 +29,21 @@ print(json.dumps([[[outcome.answers, outcome.error, outcome.failure] for outcome
 """
 
 
-@pytest.fixture(params=["root", "ordinary user"])
-def graded(request):
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(params=USERS)
+def grader(request):
+    """The command that grades as one of those who may run these tests."""
+    return [*USERS[request.param], sys.executable, "-c", GRADER]
+
+
+@pytest.fixture
+def graded(grader):
     """A function that grades submissions, one after the other, each as its steps; it returns their outcomes."""
-    if request.param == "root" and os.geteuid() != 0:
-        pytest.skip("root does not run these tests")
 
     def run(*submissions):
-        words = [*(AS_USER if request.param != "root" else []), sys.executable, "-c", GRADER]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        run = subprocess.run(words, input=json.dumps(submissions), env=environment, capture_output=True, text=True)
+        run = subprocess.run(grader, input=json.dumps(submissions), env=ENVIRONMENT, capture_output=True, text=True)
         assert not run.returncode, run.stderr
         return [[Outcome(*outcome) for outcome in each] for each in json.loads(run.stdout)]
 
@@ -139,10 +146,38 @@ found = "started"
 """
 
 
+def daemons() -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == "a-daemon"]
+
+
+def wait_until(condition) -> bool:
+    """Whether a condition holds at last."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
 def test_nothing_of_a_submission_outlives_it(graded):
     (outcomes,) = graded(steps(DAEMON))
     assert outcomes[1].answers == [["started"]]
-    assert not [process for process in psutil.process_iter(["name"]) if process.info["name"] == "a-daemon"]
+    assert not daemons()
+
+
+def test_nothing_of_a_submission_outlives_a_grader_that_is_killed(grader):
+    process = subprocess.Popen(grader, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(json.dumps([steps(f"{DAEMON}\ntime.sleep(99)")]).encode())
+    process.stdin.close()
+    assert wait_until(daemons)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not daemons())
+
+
+def test_sandbox_that_does_not_start_in_time_is_the_machines_failure(monkeypatch):
+    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.01)
+    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.01 seconds"):
+        sandbox.run_steps(steps("found = 1"))
 
 
 def test_time_of_a_probe_is_that_of_its_calls_alone():
@@ -273,6 +308,32 @@ def test_memory_that_is_held_for_a_moment_counts_where_the_kernel_counts(new_gro
     waiting.kill()
 
 
+# Buffers of sockets are memory of the kernel's, and count for no process.
+SOCKETS = """
+import resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+found, pairs = 0, []
+try:
+    while len(pairs) < 1000:
+        pairs.append(socket.socketpair())
+        for end in pairs[-1]:
+            end.setblocking(False)
+            try:
+                while True:
+                    found += end.send(bytes(2**16))
+            except BlockingIOError:
+                pass
+except OSError:
+    pass
+print(found, flush=True)
+"""
+
+
+def test_memory_that_counts_for_no_process_is_little(new_group):
+    said, _ = start(new_group(), SOCKETS).communicate()
+    assert 0 < int(said) < 2**27
+
+
 @pytest.mark.usefixtures("groups")
 def test_memory_of_all_processes_of_a_submission_counts(monkeypatch):
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 2**30 // 2)
@@ -316,9 +377,8 @@ input()
 
 def test_group_of_a_grader_that_was_killed_is_removed_with_what_is_left_in_it_and_that_of_another_stays():
     living = ControlGroup(sandbox.new_user(), 2**28, 64)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-c", ORPHAN]
-    grader = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    grader = subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     orphan = psutil.Process(int(grader.stdout.readline()))
     grader.kill()
     grader.wait()
