@@ -123,7 +123,7 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
     notebook, _ = masters[master]
     students = "\n".join(cell.source for cell in build.for_students(notebook).cells)
     book = "\n".join(path.read_text() for path in [*ROOT.glob("chapters/*.md"), *ROOT.glob("book/*.md")])
-    secret = [build.hidden_tests(cell) for cell in build.check_cells(notebook) + build.text_cells(notebook)]
+    secret = [build.hidden_tests(cell) for cell in notebook.cells if build.role(cell) in ("check", "text")]
     secret += [region[0] for cell in notebook.cells for region in build.SOLUTION.finditer(cell.source + "\n")]
     lines = {line.strip() for text in secret for line in text.splitlines() if len(line.strip()) > 20}
     leaked = [line for line in lines if line in students or line in book]
@@ -133,10 +133,11 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
 def mutants_of(notebook) -> dict[str, int]:
     """How many mistakes the hidden tests of each answer in code name."""
     names = {}
-    for cell in build.check_cells(notebook):
-        tests = {}
-        exec(build.hidden_tests(cell), tests)
-        names[build.name_of(cell)] = len(tests.get("mutants", {}))
+    for cell in notebook.cells:
+        if build.role(cell) == "check":
+            tests = {}
+            exec(build.hidden_tests(cell), tests)
+            names[build.name_of(cell)] = len(tests.get("mutants", {}))
     return names
 
 
