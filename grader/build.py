@@ -120,11 +120,6 @@ def answer_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if role(cell) == "answer"]
 
 
-def check_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that check an answer."""
-    return [cell for cell in notebook.cells if role(cell) == "check"]
-
-
 def text_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells of free text, which are graded by hand."""
     return [cell for cell in notebook.cells if role(cell) == "text"]

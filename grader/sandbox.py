@@ -21,11 +21,13 @@ from pathlib import Path
 
 import psutil
 
+from grader import control_group
+from grader.control_group import ControlGroup
 from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
 STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS, ENDING_SECONDS = 60, 10, 240, 0.5, 5
-OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES = 2**20, 6 * 2**30, 2**26, 64
+OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES, OPEN_FILES = 2**20, 6 * 2**30, 2**26, 64, 256
 FIRST_USER, NUM_USERS = 2**30, 2**30  # no system gives these numbers to anybody
 # All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
 STUDENT_MODULES = ("__init__.py", "confine.py", "student_process.py", "fingerprint.py", "trained_network.py")
@@ -33,6 +35,8 @@ VISIBLE = [ROOT / "utils", *(ROOT / "grader" / name for name in STUDENT_MODULES)
 CONFINED = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from grader.confine import confine; confine(); "
 START = f"{CONFINED}from grader.student_process import main; main()"
 LIMITS = ["prlimit", f"--as={MEMORY_BYTES}", f"--nproc={PROCESSES}", "--core=0", f"--fsize={FILE_BYTES}"]
+# What waits in sockets is memory of the kernel's, a quarter of a megabyte for each, that counts for no process.
+LIMITS += [f"--nofile={OPEN_FILES}"]
 # If memory runs out, the system should end the student's processes and no others.
 FIRST_TO_GO = ["choom", "--adjust", "1000", "--"]
 PYTHON = [sys.executable, "-E", "-s", "-P", "-B", "-c"]
@@ -102,6 +106,7 @@ def check(safe: bool = True) -> None:
             f"Grading needs a sandbox: install what has {' and '.join(lacking)} (on Debian and Ubuntu: "
             "apt-get install bubblewrap util-linux)."
         )
+    control_group.remove_stale()
     look = f"import os, socket; print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()))"
     confined = "from grader.confine import is_confined; print(is_confined())"
     words = command(0, f"{CONFINED}{look}; {confined}", safe, new_user())
@@ -175,8 +180,9 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     sandbox has until `end`, by the monotonic clock.
     """
     protocol, user = Protocol(steps), new_user()
+    group = ControlGroup(user, MEMORY_BYTES, PROCESSES)
     process = subprocess.Popen(
-        command(slot, safe=safe, user=user),
+        [*group.words(), *command(slot, safe=safe, user=user)],
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -205,8 +211,8 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                     break
                 is_watched = time.monotonic() >= next_look
                 next_look += WATCH_SECONDS * is_watched
-                if is_watched and memory_of(process.pid) > MEMORY_BYTES:
-                    raise StuckError(f"The code took more than {MEMORY_BYTES / 2**30:g} GB of memory.")
+                if is_watched and (group.is_out_of_memory() or memory_of(process.pid) > MEMORY_BYTES):
+                    raise StuckError(too_much_memory())
                 for pipe, _ in ready:
                     if pipe.fileobj is process.stdin:
                         unsent = unsent[os.write(pipe.fd, unsent) :]
@@ -227,7 +233,9 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
     except BrokenPipeError:
         remark = ENDED
     finally:
-        end_all(process, safe, user)
+        if remark == ENDED and group.is_out_of_memory():
+            remark = too_much_memory()
+        end_all(process, safe, user, group)
         process.stdin.close()
         process.stdout.close()
     return Attempt(protocol.outcomes, stuck=None if protocol.is_over() else protocol.current, remark=remark)
@@ -256,8 +264,8 @@ def memory_of(pid: int) -> int:
     return total
 
 
-def end_all(process: subprocess.Popen, safe: bool, user: int) -> None:
-    """End a sandbox with all that runs in it; of a `user` without one, all that he runs."""
+def end_all(process: subprocess.Popen, safe: bool, user: int, group: ControlGroup) -> None:
+    """End a sandbox with all that runs in it and in its group; of a `user` without one, all that he runs."""
     for child in processes_below(process.pid):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -270,6 +278,12 @@ def end_all(process: subprocess.Popen, safe: bool, user: int) -> None:
         process.wait()
     if not safe and os.geteuid() == 0:
         subprocess.run([*other_user(user), "kill", "-KILL", "-1"], stderr=subprocess.DEVNULL)
+    group.end()
+
+
+def too_much_memory() -> str:
+    """The remark on code that took more memory than it may."""
+    return f"The code took more than {MEMORY_BYTES / 2**30:g} GB of memory."
 
 
 class StuckError(Exception):

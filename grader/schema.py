@@ -35,9 +35,8 @@ class Question(TypedDict):
     name: str  # of the answer's cell
     points: int  # for right answers
     task: str  # Markdown: the text above the answer, shown on the student's page
-    probe: (
-        str  # Python that defines `probe(*arguments)`, which asks the student's code; nothing else of the hidden tests
-    )
+    # Python that defines `probe(*arguments)`, which asks the student's code; nothing else of the hidden tests
+    probe: str
     inputs: list[list[Plain]]  # the arguments of each call of `probe`
     edges: list[str]  # the rules that the first inputs ask for, one each, for the teacher's eyes
     expected: list[Plain]  # the right answers, one for each call; the student's process never gets them

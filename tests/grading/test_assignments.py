@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
+from textwrap import dedent
 
 import nbformat
 import numpy
+import psutil
 import pytest
 from mxnet import np, npx
 from nbclient import NotebookClient
@@ -120,7 +123,7 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
     notebook, _ = masters[master]
     students = "\n".join(cell.source for cell in build.for_students(notebook).cells)
     book = "\n".join(path.read_text() for path in [*ROOT.glob("chapters/*.md"), *ROOT.glob("book/*.md")])
-    secret = [build.hidden_tests(cell) for cell in build.check_cells(notebook) + build.text_cells(notebook)]
+    secret = [build.hidden_tests(cell) for cell in notebook.cells if build.role(cell) in ("check", "text")]
     secret += [region[0] for cell in notebook.cells for region in build.SOLUTION.finditer(cell.source + "\n")]
     lines = {line.strip() for text in secret for line in text.splitlines() if len(line.strip()) > 20}
     leaked = [line for line in lines if line in students or line in book]
@@ -130,10 +133,11 @@ def test_students_notebook_and_the_book_hold_no_line_of_a_solution_or_a_hidden_t
 def mutants_of(notebook) -> dict[str, int]:
     """How many mistakes the hidden tests of each answer in code name."""
     names = {}
-    for cell in build.check_cells(notebook):
-        tests = {}
-        exec(build.hidden_tests(cell), tests)
-        names[build.name_of(cell)] = len(tests.get("mutants", {}))
+    for cell in notebook.cells:
+        if build.role(cell) == "check":
+            tests = {}
+            exec(build.hidden_tests(cell), tests)
+            names[build.name_of(cell)] = len(tests.get("mutants", {}))
     return names
 
 
@@ -380,6 +384,101 @@ def test_grading_leaves_nothing_on_the_machine(graded):
     assert not [path for path in ("/usr/a_cheat", "/tmp/a_cheat", "/a_cheat") if Path(path).exists()]
 
 
+def recipe(first_words: str) -> str:
+    """The lines of the page on teaching that stand, indented, below the paragraph that begins so."""
+    lines = (ROOT / "book" / "teaching.md").read_text().partition(f"\n{first_words}")[2].split("\n\n", 1)[1]
+    found = re.match(r"(?:(?: {4}.*)?\n)+", lines)
+    assert found
+    return dedent(found[0])
+
+
+# The masters are public: this runs the solutions of those that the machine has.
+LOADER = """
+from pathlib import Path
+for master in Path("/autograder").rglob("01_blocks.md"):
+    for cell in master.read_text().split("```{code-cell} ipython3")[1:]:
+        source = cell.split("```")[0].split("---")[-1]
+        if "# answer: " in source:
+            exec(source)
+"""
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    open("/proc/self/comm", "w").write("left-behind")
+    time.sleep(99)
+"""
+
+
+@pytest.fixture(scope="module")
+def gradescope(masters, tmp_path_factory):
+    """A function that hands in to a container as the page's recipe for Gradescope sets it up; it returns the result."""
+    folder = tmp_path_factory.mktemp("gradescope")
+    for name in ("source", "submission", "results", "bin"):
+        (folder / name).mkdir()
+    (folder / "source" / "key.json").write_text(json.dumps(masters[BLOCKS][1]))
+    parts = " ".join(str(ROOT / name) for name in ("grader", "utils", "tools", "assignments", "Makefile"))
+    programs = {
+        "apt-get": "true",
+        "git": f"mkdir -p $3/.git && cp -r {parts} $3",
+        # As `make environment` would, which has to be a command of the Makefile.
+        "make": f'{shutil.which("make")} --dry-run "$@" && ln -s {sys.prefix} .venv',
+    }
+    for name, script in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    container = ["bwrap", "--bind", str(folder), "/autograder"]
+    for place in Path("/").iterdir():
+        if place.is_symlink():
+            container += ["--symlink", str(place.readlink()), str(place)]
+        elif place.is_dir() and place.name not in ("root", "autograder"):
+            container += ["--dev-bind", str(place), str(place)]
+    # Root's folder is closed, and may hold the Python that runs the tests.
+    for place in (Path(sys.base_prefix), Path(sys.prefix), ROOT):
+        if Path("/root") in place.parents:
+            for outer in reversed(place.parents[:-1]):
+                container += ["--perms", "0755", "--dir", str(outer)]
+            container += ["--ro-bind", str(place), str(place)]
+    if os.geteuid() == 0:
+        container += ["--cap-add", "ALL"]
+    environment = {"PATH": "/autograder/bin:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+
+    def run_in_container(script: str) -> None:
+        command = [*container, "bash", "-e", "-c", script]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert not run.returncode, run.stdout + run.stderr
+
+    run_in_container(recipe("In `setup.sh`"))
+
+    def hand_in(notebook) -> dict:
+        (folder / "submission" / "answers.ipynb").write_text(nbformat.writes(notebook))
+        run_in_container(recipe("The script `run_autograder`"))
+        return json.loads((folder / "results" / "results.json").read_text())
+
+    return folder, hand_in
+
+
+@needs_sandbox
+def test_recipe_for_gradescope_grades_and_leaves_nothing_that_answers_the_questions(gradescope, masters):
+    folder, hand_in = gradescope
+    assert (folder / "course" / "key.json").stat().st_mode & 0o777 == 0o600
+    assert not list(folder.rglob("0*.md")) and not (folder / "course" / ".git").exists()
+    assert not list((folder / "source").iterdir())
+    notebook, _ = masters[BLOCKS]
+    right = hand_in(build.with_solutions(notebook))
+    assert right["score"] == 10 and "Right." in right["output"] and right["output_format"] == "html"
+    assert hand_in(nbformat.v4.new_notebook())["score"] == 0
+    loader = build.for_students(notebook)
+    for number, cell in enumerate(build.answer_cells(loader)):
+        cell.source = f"# answer: {build.name_of(cell)}\n{DAEMON + LOADER if number == 0 else ''}"
+    assert hand_in(loader)["score"] == 0
+    left = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "left-behind"]
+    # Without root, all has one user, and what outlives the grader ends with the container.
+    assert os.geteuid() != 0 or not left
+    for process in left:
+        process.kill()
+
+
 @needs_sandbox
 def test_sandbox_shows_of_the_course_what_students_need_and_no_more():
     look = f"import os; print(*os.listdir({str(ROOT)!r}), *os.listdir({str(ROOT / 'grader')!r}))"
@@ -402,12 +501,17 @@ def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_pa
 
 
 @needs_sandbox
-def test_lost_metadata_a_lost_name_and_new_cells_do_not_matter_and_a_lost_answer_costs_what_needs_it(masters):
+def test_lost_metadata_a_lost_name_and_new_cells_do_not_matter_and_a_lost_answer_costs_what_needs_it(
+    masters, monkeypatch
+):
+    monkeypatch.setattr(sandbox, "STEP_SECONDS", 5)
     notebook, key = masters[BLOCKS]
     solution = build.with_solutions(notebook)
     for cell in solution.cells:
         cell.metadata.clear()
-    solution.cells.insert(3, nbformat.v4.new_code_cell("raise SystemExit"))
+    # The first of those that do not end is interrupted; the second catches that, and the sandbox starts without it.
+    for source in ("raise SystemExit", "while True:\n    pass", HANG):
+        solution.cells.insert(3, nbformat.v4.new_code_cell(source))
     lost = next(cell for cell in solution.cells if cell.source.startswith("# answer: conv_block"))
     lost.source = lost.source.replace("# answer: conv_block", "# my answer")
     graded = graded_with(solution, key)

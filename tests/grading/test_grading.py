@@ -229,6 +229,16 @@ def test_submission_on_which_the_grader_fails_does_not_stop_the_others(handed_in
     assert "ZeroDivisionError" in (out / "feedback" / "bob.html").read_text()
 
 
+def test_grades_are_written_before_the_pages(handed_in, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "feedback", fail)
+    with pytest.raises(SystemExit, match="No space left on device"):
+        run(handed_in)
+    assert [row[:2] for row in table(handed_in.parent / "out" / "grades.csv")[1:3]] == [["ada", "4"], ["bob", "2"]]
+
+
 def run_steps_in_turn(monkeypatch, *outcomes):
     """Replace the sandbox by one that gives back these outcomes of a probe, one after the other, or raises them."""
     left = list(outcomes)
@@ -277,7 +287,7 @@ def test_machines_failure_gives_no_points_stands_in_a_list_and_is_not_stored(han
     assert table(run(handed_in) / "grades.csv")[1][1] == "4"
 
 
-def test_student_is_graded_anew_when_the_teacher_asks_or_the_grader_has_changed(handed_in, monkeypatch):
+def test_student_is_graded_anew_when_the_teacher_asks_or_the_grader_or_the_key_has_changed(handed_in, monkeypatch):
     run(handed_in)
     sent = record_steps(monkeypatch)
     run(handed_in, "--again", "ada")
@@ -287,6 +297,9 @@ def test_student_is_graded_anew_when_the_teacher_asks_or_the_grader_has_changed(
     monkeypatch.setattr(grade, "version", lambda: b"another")
     run(handed_in)
     assert len(sent) == 3
+    (handed_in.parent / "key.json").write_text(json.dumps({**KEY, "texts": []}))
+    run(handed_in)
+    assert len(sent) == 5
 
 
 def test_as_many_are_graded_at_a_time_as_the_teacher_says(handed_in, monkeypatch):

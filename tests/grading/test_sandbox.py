@@ -7,17 +7,21 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from grader import sandbox
+from grader import control_group, sandbox
+from grader.control_group import ControlGroup
 from grader.schema import Outcome
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("working_sandbox")
 AS_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+USERS = {"root": [], "an ordinary user": AS_USER} if AS_USER else {"an ordinary user": []}
 GRADER = """
 import json, sys
 from grader import sandbox
@@ -26,16 +30,21 @@ print(json.dumps([[[outcome.answers, outcome.error, outcome.failure] for outcome
 """
 
 
-@pytest.fixture(params=["root", "ordinary user"])
-def graded(request):
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(params=USERS)
+def grader(request):
+    """The command that grades as one of those who may run these tests."""
+    return [*USERS[request.param], sys.executable, "-c", GRADER]
+
+
+@pytest.fixture
+def graded(grader):
     """A function that grades submissions, one after the other, each as its steps; it returns their outcomes."""
-    if request.param == "root" and os.geteuid() != 0:
-        pytest.skip("root does not run these tests")
 
     def run(*submissions):
-        words = [*(AS_USER if request.param != "root" else []), sys.executable, "-c", GRADER]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        run = subprocess.run(words, input=json.dumps(submissions), env=environment, capture_output=True, text=True)
+        run = subprocess.run(grader, input=json.dumps(submissions), env=ENVIRONMENT, capture_output=True, text=True)
         assert not run.returncode, run.stderr
         return [[Outcome(*outcome) for outcome in each] for each in json.loads(run.stdout)]
 
@@ -138,10 +147,38 @@ found = "started"
 """
 
 
+def daemons() -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["name"]) if process.info["name"] == "a-daemon"]
+
+
+def wait_until(condition) -> bool:
+    """Whether a condition holds at last."""
+    end = time.monotonic() + 2 * sandbox.STARTING_SECONDS
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
 def test_nothing_of_a_submission_outlives_it(graded):
     (outcomes,) = graded(steps(DAEMON))
     assert outcomes[1].answers == [["started"]]
-    assert not [process for process in psutil.process_iter(["name"]) if process.info["name"] == "a-daemon"]
+    assert not daemons()
+
+
+def test_nothing_of_a_submission_outlives_a_grader_that_is_killed(grader):
+    process = subprocess.Popen(grader, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(json.dumps([steps(f"{DAEMON}\ntime.sleep(99)")]).encode())
+    process.stdin.close()
+    assert wait_until(daemons)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not daemons())
+
+
+def test_sandbox_that_does_not_start_in_time_is_the_machines_failure(monkeypatch):
+    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.01)
+    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.01 seconds"):
+        sandbox.run_steps(steps("found = 1"))
 
 
 def test_time_of_a_probe_is_that_of_its_calls_alone():
@@ -178,10 +215,204 @@ time.sleep(99)
 """
 
 
+@pytest.fixture(params=["with groups", "without"])
+def groups(request, monkeypatch):
+    """The groups in which a submission gets its own, where there are any, and none."""
+    if request.param == "without":
+        monkeypatch.setattr(control_group, "parents", list)
+    return control_group.parents()
+
+
+FEW = sandbox.PROCESSES // 2
+
+
+@pytest.fixture
+def new_group(groups):
+    """A function that makes the group of a submission that may have 256 MB and `FEW` processes."""
+    made = []
+
+    def new() -> ControlGroup:
+        made.append(ControlGroup(sandbox.new_user(), 2**28, FEW))
+        assert len(made[-1].folders) == len(groups)
+        return made[-1]
+
+    yield new
+    for group in made:
+        group.end()
+    assert not [folder for group in made for folder in group.folders if folder.exists()]
+
+
+def limit(group: ControlGroup, *names: str) -> str:
+    """What stands in the first of these files of a group; nothing if it has none of them."""
+    paths = [folder / name for folder in group.folders for name in names if (folder / name).exists()]
+    return paths[0].read_text().strip() if paths else ""
+
+
+def start(group: ControlGroup, code: str) -> subprocess.Popen:
+    """Start Python code in the sandbox, in a group, as `run_once` does."""
+    command = [*group.words(), *sandbox.command(0, code, user=sandbox.new_user())]
+    return subprocess.Popen(command, env=sandbox.ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+
+PAIR = """
+import os, time
+os.fork()
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_all_processes_of_a_submission_are_in_its_group_and_no_others(new_group):
+    started = [(group, start(group, PAIR)) for group in (new_group(), new_group())]
+    for group, process in started:
+        assert [process.stdout.readline() for _ in range(2)] == ["started\n"] * 2
+        pids = {process.pid, *(child.pid for child in sandbox.processes_below(process.pid))}
+        for folder in group.folders:
+            assert set(map(int, (folder / "cgroup.procs").read_text().split())) == pids
+    for group, process in started:
+        group.end()
+        process.kill()  # where there are no groups
+        process.wait()
+
+
+STORM = """
+import os, time
+found = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(600)
+        found += 1
+except OSError:
+    print(found, flush=True)
+time.sleep(600)
+"""
+
+
+def test_fork_storm_keeps_to_the_processes_of_its_own_submission(new_group):
+    group, neighbour = new_group(), new_group()
+    storm = start(group, STORM)
+    most = FEW if limit(group, "pids.max") else sandbox.PROCESSES
+    assert most // 2 < int(storm.stdout.readline()) < most
+    assert start(neighbour, "print('runs')").communicate()[0] == "runs\n"
+    storm.kill()
+
+
+def test_sandbox_runs_in_a_group_that_goes_when_it_ends(groups):
+    def own() -> list[Path]:
+        return [folder for group in groups for folder in group.glob(f"submission-{os.getpid()}-*")]
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sandbox.run_steps, steps("found = 1"))
+        assert wait_until(lambda: len(own()) == len(groups) and all((f / "cgroup.procs").read_text() for f in own()))
+        assert running.result()[1].answers == [[1]]
+    assert not own()
+
+
+# Memory that several processes share and that is given back before anyone looks.
+BURST = """
+import mmap
+held = [mmap.mmap(-1, 2**27) for _ in range(4)]
+for memory in held:
+    memory.write(bytes(2**27))
+held.clear()
+print("held", flush=True)
+"""
+
+
+def test_memory_that_is_held_for_a_moment_counts_where_the_kernel_counts(new_group):
+    group, neighbour = new_group(), new_group()
+    is_counted = bool(limit(group, "memory.max", "memory.limit_in_bytes"))
+    waiting = start(neighbour, "import time; time.sleep(600)")
+    said, _ = start(group, BURST).communicate()
+    assert (said == "", group.is_out_of_memory()) == (is_counted, is_counted)
+    assert waiting.poll() is None and not neighbour.is_out_of_memory()
+    waiting.kill()
+
+
+# Buffers of sockets are memory of the kernel's, and count for no process.
+SOCKETS = """
+import resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+found, pairs = 0, []
+try:
+    while len(pairs) < 1000:
+        pairs.append(socket.socketpair())
+        for end in pairs[-1]:
+            end.setblocking(False)
+            try:
+                while True:
+                    found += end.send(bytes(2**16))
+            except BlockingIOError:
+                pass
+except OSError:
+    pass
+print(found, flush=True)
+"""
+
+
+def test_memory_that_counts_for_no_process_is_little(new_group):
+    said, _ = start(new_group(), SOCKETS).communicate()
+    assert 0 < int(said) < 2**27
+
+
+@pytest.mark.usefixtures("groups")
 def test_memory_of_all_processes_of_a_submission_counts(monkeypatch):
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 2**30 // 2)
     outcome, _ = sandbox.run_steps(steps(HOARD))
     assert outcome.failure == "The code took more than 0.5 GB of memory."
+
+
+BUSY = """
+import os, time
+for _ in range({others}):
+    if os.fork() == 0:
+        break
+start, used = time.monotonic(), time.process_time()
+while time.monotonic() < start + {seconds}:
+    pass
+print((time.process_time() - used) / {seconds}, flush=True)
+while True:
+    time.sleep(9)
+"""
+
+
+def test_many_busy_processes_of_a_submission_count_as_one(new_group):
+    busy = new_group(), new_group()
+    many, one = start(busy[0], BUSY.format(others=15, seconds=4)), start(busy[1], BUSY.format(others=0, seconds=2))
+    share = float(one.stdout.readline())
+    shares_of_many = [float(many.stdout.readline()) for _ in range(16)]
+    many.kill()
+    one.kill()
+    if limit(busy[0], "cpu.weight", "cpu.shares"):
+        assert share > 4 * sum(shares_of_many) / 16
+
+
+ORPHAN = """
+import subprocess, sys
+from grader.control_group import ControlGroup
+group = ControlGroup(1, 2**28, 64)
+print(subprocess.Popen([*group.words(), "sleep", "60"], start_new_session=True).pid, flush=True)
+input()
+"""
+
+
+def test_group_of_a_grader_that_was_killed_is_removed_with_what_is_left_in_it_and_that_of_another_stays():
+    living = ControlGroup(sandbox.new_user(), 2**28, 64)
+    words = [sys.executable, "-c", ORPHAN]
+    grader = subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    orphan = psutil.Process(int(grader.stdout.readline()))
+    grader.kill()
+    grader.wait()
+    assert orphan.is_running()
+    control_group.remove_stale()
+    if not living.folders:
+        orphan.kill()
+    orphan.wait(5)
+    assert not [folder for parent in control_group.parents() for folder in parent.glob(f"submission-{grader.pid}-*")]
+    assert all(folder.exists() for folder in living.folders)
+    living.end()
+    assert not [folder for folder in living.folders if folder.exists()]
 
 
 def test_two_graders_on_one_machine_share_no_user():

@@ -2,8 +2,10 @@
 
 import codecs
 import json
+import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -178,6 +180,16 @@ def alone(notebook, capsys) -> str:
 
 def test_last_cell_says_that_a_right_notebook_can_be_handed_in(handed_in, capsys):
     assert "this notebook can be handed in" in alone(handed_in, capsys)
+
+
+def test_last_cell_reads_the_notebook_as_colab_shows_it(handed_in, capsys, monkeypatch):
+    asked = []
+    colab = SimpleNamespace(blocking_request=lambda *words, **_: asked.append(words) or {"ipynb": handed_in})
+    monkeypatch.setitem(sys.modules, "google.colab._message", colab)
+    exec(handed_in.cells[-1].source)
+    assert asked == [("get_ipynb",)]
+    printed = capsys.readouterr().out
+    assert "This is the notebook as Colab shows it." in printed and "this notebook can be handed in" in printed
 
 
 LACKING = {
