@@ -109,6 +109,18 @@ def reach(tmp_path):
     return ["--reach", str(path), "--address", "127.0.0.1"]
 
 
+def test_hosts_find_the_launcher_at_its_address_on_the_way_to_the_first_of_them(run, monkeypatch):
+    assert launch.address_towards("me@127.0.0.1") == "127.0.0.1"
+    monkeypatch.setattr(launch, "address_towards", {"ada": "127.0.0.1"}.get)
+    lines = run('echo "$DMLC_PS_ROOT_URI"', "--workers", "1", "--hosts", "ada", "--reach", "sh -c 'eval \"$1\"'")[1]
+    assert lines == ["worker 0 | 127.0.0.1"]
+
+
+def test_a_host_to_which_no_way_is_known_is_named(run):
+    sentence = run("true", "--hosts", "grace.invalid")[2]
+    assert re.fullmatch(r"No way to the host grace\.invalid was found \(.*\): correct its name, or name .*", sentence)
+
+
 def test_hosts_are_reached_by_a_command_for_their_shell(run, reach):
     status, lines, _ = run('pwd; echo "$DMLC_NODE_HOST $DMLC_PS_ROOT_URI"', "--hosts", "ada", *reach)
     assert status == 0
@@ -136,6 +148,22 @@ def test_a_machine_that_falls_silent_is_named(run, monkeypatch):
     status, _, sentence = run("kill -STOP $PPID; exec sleep 20", "--workers", "1")
     assert status == 1
     assert sentence == "Nothing was heard of worker 0 for 3 seconds: this machine, or the way to it, is down."
+
+
+def test_a_guard_that_is_slow_to_say_its_name_is_waited_for_and_a_stranger_is_not(monkeypatch):
+    monkeypatch.setattr(launch, "BEAT_SECONDS", 0.2)
+    training = launch.Launch("127.0.0.1", 0, 1, 0)
+    process = launch.Process("worker 0", "", subprocess.Popen(["true"], stdout=subprocess.PIPE))
+    training.processes.append(process)
+    address = training.listener.getsockname()
+    with socket.create_connection(address) as slow, socket.create_connection(address) as stranger:
+        training.listen()
+        slow.sendall(training.name_of(0).encode())
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        training.listen()
+        assert process.guard and process.guard.getpeername() == slow.getsockname()
+        assert stranger.recv(1) == b""
+    training.end(patiently=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
