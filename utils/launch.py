@@ -200,7 +200,8 @@ class Launch:
             process.silent_since = time.monotonic()
             content = b"\n" if process.unread.get(pipe) else b""
         for line in complete_lines(process, pipe, content):
-            shown = line.rsplit("\r")[-1].rstrip()  # of a progress bar, what it came to
+            # Of a progress bar, what it came to; ssh ends its lines with a return, too.
+            shown = line.rstrip().rsplit("\r")[-1]
             process.last_line = shown.strip() or process.last_line
             print(f"{process.name} | {shown}", flush=True)
 

@@ -102,9 +102,9 @@ def test_an_address_that_is_not_of_this_machine_is_named(run):
 
 @pytest.fixture
 def reach(tmp_path):
-    """A program like ssh, which knows one host and cannot reach others."""
+    """A program like ssh, which knows one host and cannot reach others, as it says in a line that a return ends."""
     path = tmp_path / "reach"
-    path.write_text('#!/bin/sh\n[ "$1" = ada ] && exec sh -c "$2"\necho "$1 is not known" >&2; exit 255\n')
+    path.write_text('#!/bin/sh\n[ "$1" = ada ] && exec sh -c "$2"\nprintf "$1 is not known\\r\\n" >&2; exit 255\n')
     path.chmod(0o755)
     return ["--reach", str(path), "--address", "127.0.0.1"]
 
