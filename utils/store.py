@@ -41,9 +41,9 @@ class Store(KVStoreBase):
         self.compression = compression
         if compression:
             self.kv.set_gradient_compression(compression)
-        # By which number the servers know what has a key here: they keep for good what they were given under a number.
-        self.numbers: dict[object, int] = {}
-        self.free_numbers = itertools.count()
+        # What the servers call what has a key here: they keep for good what they were given under a number.
+        self.server_keys: dict[object, int] = {}
+        self.unused_keys = itertools.count()
 
     @property
     def type(self) -> str:
@@ -65,22 +65,22 @@ class Store(KVStoreBase):
 
     def broadcast(self, key: object, value: Any, out: Any, priority: int = 0) -> None:
         """Give every worker the value that worker 0 has under a key; what the key stood for before is over."""
-        number = self.numbers[key] = next(self.free_numbers)
+        server_key = self.server_keys[key] = next(self.unused_keys)
         # A copy, for a weight that a convolution has used may be in oneDNN's order of channels, which cannot be sent.
-        self.kv.init(number, np.array(value.asnumpy()))
-        self.kv.pull(number, out=out, priority=priority)
+        self.kv.init(server_key, np.array(value.asnumpy()))
+        self.kv.pull(server_key, out=out, priority=priority)
         # A sum that is asked for under the same key might overtake the value, and be taken for it.
         npx.waitall()
 
     def pushpull(self, key: object, value: Any, out: Any = None, priority: int = 0) -> None:
         """Add up what all workers have under a key, and give each the sum, or what the servers make of it."""
-        number = self.numbers[key]
+        server_key = self.server_keys[key]
         if not self.compression:
-            self.kv.pushpull(number, value, out=out, priority=priority)
+            self.kv.pushpull(server_key, value, out=out, priority=priority)
             return
         # In one message, MXNet compresses nothing.
-        self.kv.push(number, value, priority=priority)
-        self.kv.pull(number, out=value if out is None else out, priority=priority)
+        self.kv.push(server_key, value, priority=priority)
+        self.kv.pull(server_key, out=value if out is None else out, priority=priority)
 
     def total(self, numbers: numpy.ndarray) -> numpy.ndarray:
         """The sum of what all workers call this with: arrays of one shape, which are added up as 32-bit floats.
@@ -100,14 +100,14 @@ class Store(KVStoreBase):
     def added_up(self, here: numpy.ndarray) -> numpy.ndarray:
         """What `pushpull` makes of an array, under the key that its shape is."""
         array = np.array(here, dtype="float32")
-        if here.shape not in self.numbers:
+        if here.shape not in self.server_keys:
             self.broadcast(here.shape, np.zeros_like(array), out=np.zeros_like(array))
         self.pushpull(here.shape, array, out=array)
         return array.asnumpy()
 
     def from_first(self, content: bytes) -> bytes:
         """What worker 0 calls this with; what the others do is not looked at."""
-        (size,) = self.received(numpy.array([len(content)])).view("int64")
+        size = self.received(numpy.array([len(content)])).view("int64").item()
         padded = content.ljust(size + -size % 4, b"\0") if self.rank == 0 else bytes(size + -size % 4)
         return self.received(numpy.frombuffer(padded, "uint8")).tobytes()[:size] if size else b""
 
