@@ -73,9 +73,8 @@ def test_workers_that_compress_gradients_train_and_add_up_everything_else_exactl
     number = numpy.float32([0.1, -1e-30, 3e7, 0, 1 / 3])
     for worker in (compressed[0], uninterrupted[0]):
         numpy.testing.assert_array_equal(worker.sums, [number + 2 * number] * 3)
-    # Each step moves a weight by multiples of what compression leaves: it trains, and not as without.
-    losses, uncompressed_losses = compressed[0].history[0], uninterrupted[0].history[0]
-    assert losses[0] == pytest.approx(uncompressed_losses[0], rel=0.1) and losses[-1] != uncompressed_losses[-1]
+    losses = compressed[0].history[0]
+    assert losses[-1] < losses[0] and losses[-1] != uninterrupted[0].history[0, -1]
 
 
 def test_machine_that_is_cut_off_is_named_and_the_training_goes_on_as_if_it_had_not_been(uninterrupted, tmp_path):
