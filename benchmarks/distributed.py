@@ -24,11 +24,10 @@ from utils.measure import parameter_count
 from utils.runtime import machine
 from utils.spec import imagenet_spec
 from utils.store import Store
-from utils.training import accuracy, one_cycle, predict, sgd_with_momentum
+from utils.training import Trainer, one_cycle, sgd_with_momentum
 
 # isort: split
 import mxnet as mx
-from d2l import mxnet as d2l
 from mxnet import autograd, np, npx
 
 STEPS, WARM_UP = 15, 3
@@ -84,26 +83,14 @@ def measure_steps(store: Store) -> dict[str, list[float]]:
 
 
 def measure_accuracy(store: Store, seed: int) -> float:
-    """Validation accuracy of this worker after one short cycle, in which the workers share each batch."""
+    """Validation accuracy after one short cycle, in which the workers share each batch."""
     mx.random.seed(seed)
     data = FashionMNIST(BATCH_SIZE, seed=seed)
     for part in (data.images, data.labels):
         part["train"] = part["train"][:IMAGES]
-    loader = data.train_dataloader()
-    loader.worker, loader.num_workers = store.rank, store.num_workers
-    net = DenseNet(SMALL)
-    net(np.zeros((1, 1, 28, 28)))
-    net.hybridize(static_alloc=True, static_shape=True)
-    optimizer = sgd_with_momentum(net, 5e-4, store)
-    for step, (X, y) in enumerate(loader):
-        optimizer.set_learning_rate(net.lr * one_cycle(step / len(loader)))
-        with autograd.record():
-            loss = net.loss(net(X), y) / store.num_workers
-        loss.backward()
-        optimizer.step(1)
-        npx.waitall()
-    validation = data.val_dataloader()
-    return accuracy(predict(net, validation, d2l.try_gpu()), validation.labels)
+    trainer = Trainer(1, one_cycle, store=store)
+    trainer.fit(DenseNet(SMALL), data)
+    return trainer.history["val_acc"][0]
 
 
 def work(compression: dict, seed: int | None) -> None:

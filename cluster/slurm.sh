@@ -2,7 +2,8 @@
 # Two workers, a server and the scheduler as tasks of one Slurm job: sbatch cluster/slurm.sh .venv/bin/python train.py
 # It sets the variables that utils/launch.py sets and leaves the rest to Slurm: --kill-on-bad-exit ends all when a task
 # fails, --time is the limit, --label puts a task's number before each of its lines.
-# Not run: we had no Slurm cluster. A test runs it with a stand-in for srun.
+# Run by hand with Slurm 22.05 on two network namespaces of one machine, not on a cluster. A test runs it with a
+# stand-in for srun.
 #SBATCH --ntasks=4
 #SBATCH --time=01:00:00
 set -eu

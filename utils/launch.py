@@ -82,10 +82,8 @@ class Launch:
     def __init__(self, address: str, port: int, num_workers: int, num_servers: int) -> None:
         """Raises `LaunchError` if the port is taken or the address is not this machine's."""
         self.listener = listening(address, 0)
-        if not port:
-            with listening(address, 0) as free:
-                port = free.getsockname()[1]
-        listening(address, port).close()
+        with listening(address, port) as scheduler:
+            port = scheduler.getsockname()[1]
         self.token = secrets.token_hex(8)
         self.variables = {
             "DMLC_PS_ROOT_URI": address,
@@ -150,11 +148,14 @@ class Launch:
         while (left := next_beat - time.monotonic()) > 0 and self.num_over() == num_over:
             for key, _ in self.selector.select(left):
                 if key.fileobj is self.listener:
-                    self.welcome()
-                elif isinstance(key.fileobj, socket.socket):
+                    connection, _ = self.listener.accept()
+                    self.selector.register(connection, selectors.EVENT_READ)
+                elif not isinstance(key.fileobj, socket.socket):
+                    self.forward(key.fileobj, key.data)
+                elif key.data:
                     self.hear(key.fileobj, key.data)
                 else:
-                    self.forward(key.fileobj, key.data)
+                    self.welcome(key.fileobj)
 
     def num_over(self) -> int:
         return sum(process.is_over() for process in self.processes)
@@ -163,12 +164,11 @@ class Launch:
         """By what the guard of the process with this number is known: as many characters for each."""
         return f"{number:06} {self.token}"
 
-    def welcome(self) -> None:
-        """Take a guard's connection."""
-        connection, _ = self.listener.accept()
-        connection.settimeout(BEAT_SECONDS)
+    def welcome(self, connection: socket.socket) -> None:
+        """Learn from a new connection's first words whose guard it is; close it if it is nobody's."""
+        self.selector.unregister(connection)
         with suppress(OSError, ValueError, IndexError):
-            number, token = connection.recv(len(self.name_of(0)), socket.MSG_WAITALL).decode().split()
+            number, token = connection.recv(len(self.name_of(0))).decode().split()
             if secrets.compare_digest(token, self.token):
                 connection.setblocking(False)
                 process = self.processes[int(number)]
@@ -200,7 +200,8 @@ class Launch:
             process.silent_since = time.monotonic()
             content = b"\n" if process.unread.get(pipe) else b""
         for line in complete_lines(process, pipe, content):
-            shown = line.rsplit("\r")[-1].rstrip()  # of a progress bar, what it came to
+            # Of a progress bar, what it came to; ssh ends its lines with a return, too.
+            shown = line.rstrip().rsplit("\r")[-1]
             process.last_line = shown.strip() or process.last_line
             print(f"{process.name} | {shown}", flush=True)
 
@@ -338,7 +339,7 @@ def ended_by_signals() -> Iterator[None]:
 def launch(options: argparse.Namespace) -> None:
     """Start everything and wait for the workers. Raises `LaunchError` if that fails; leaves no process."""
     places = options.hosts or [""]
-    address = options.address or ("127.0.0.1" if not options.hosts else own_address())
+    address = options.address or (address_towards(options.hosts[0]) if options.hosts else "127.0.0.1")
     training = Launch(address, options.port, options.workers, options.servers)
     is_done = False
     reach = shlex.split(options.reach)
@@ -356,9 +357,16 @@ def launch(options: argparse.Namespace) -> None:
         training.end(patiently=is_done)
 
 
-def own_address() -> str:
-    """An address of this machine by which others may find it."""
-    return socket.gethostbyname(socket.gethostname())
+def address_towards(host: str) -> str:
+    """This machine's address on the way to a host, which may find it there. Raises `LaunchError` if there is no way."""
+    name = host.rpartition("@")[2]
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((name, 1))  # which sends nothing
+            return way.getsockname()[0]
+    except OSError as error:
+        problem = f"No way to the host {name} was found ({error.strerror}): correct its name, or name this machine's "
+        raise LaunchError(problem + "address with --address.") from None
 
 
 def main() -> None:
@@ -371,11 +379,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that train; 2")
     parser.add_argument("--servers", type=int, default=1, help="processes that hold the parameters; 1")
     parser.add_argument("--hosts", nargs="+", help="machines to share these among; this one alone")
-    parser.add_argument("--address", help="this machine's, at which the hosts find it; what its name stands for")
+    parser.add_argument("--address", help="this machine's, at which the hosts find it; the one towards the first host")
     parser.add_argument("--port", type=int, default=0, help="of the scheduler; one that is free")
     parser.add_argument("--limit", type=float, default=3600, help="seconds after which all is ended; 3600")
     parser.add_argument(
-        "--reach", default="ssh -o BatchMode=yes", help="words before a host and a command for its shell"
+        "--reach",
+        default="ssh -o BatchMode=yes -o ConnectTimeout=20",
+        help="words before a host and a command for its shell; %(default)s",
     )
     parser.add_argument("command", nargs="+", help="what a worker runs, after --")
     options = parser.parse_args()

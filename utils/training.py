@@ -77,7 +77,9 @@ class Trainer(d2l.Trainer):
 
     With a `store` of kind "dist_sync" the processes that have one train together: each takes its part of every batch,
     and after each epoch all have the same parameters, running statistics and history. With a `checkpoint` the state
-    after each epoch is written to that file, by worker 0, and `fit` goes on from what the file holds.
+    after each epoch is written to that file, by worker 0, and `fit` goes on from what the file holds. It then
+    ends as if nothing had interrupted it, unless the store compresses: what that had rounded away, and not yet sent, is
+    lost.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         reach.chmod(0o755)
         options = f"--workers 2 --servers 1 --hosts ada grace --address 10.17.0.1 --limit 240 --reach {reach} --"
         words = [sys.executable, __file__, "launch", *options.split(), sys.executable, str(WORKER), str(folder)]
-        with subprocess.Popen([*words, "1"], stdout=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen([*words, "--seconds", "1"], stdout=subprocess.PIPE, text=True) as run:
             while not (folder / "checkpoint").exists() and run.poll() is None:
                 time.sleep(0.05)
             ip("link set eth0 down", pids["grace"])
@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
             time.sleep(0.1)
         print("left on grace:", processes_on(pids["grace"]), flush=True)
         ip("link set eth0 up", pids["grace"])
-        print(subprocess.run([*words, "0"], capture_output=True, text=True).stdout.splitlines()[-1])
+        print(subprocess.run(words, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 if sys.argv[1] == "launch":

@@ -102,11 +102,23 @@ def test_an_address_that_is_not_of_this_machine_is_named(run):
 
 @pytest.fixture
 def reach(tmp_path):
-    """A program like ssh, which knows one host and cannot reach others."""
+    """A program like ssh, which knows one host and cannot reach others, as it says in a line that a return ends."""
     path = tmp_path / "reach"
-    path.write_text('#!/bin/sh\n[ "$1" = ada ] && exec sh -c "$2"\necho "$1 is not known" >&2; exit 255\n')
+    path.write_text('#!/bin/sh\n[ "$1" = ada ] && exec sh -c "$2"\nprintf "$1 is not known\\r\\n" >&2; exit 255\n')
     path.chmod(0o755)
     return ["--reach", str(path), "--address", "127.0.0.1"]
+
+
+def test_hosts_find_the_launcher_at_its_address_on_the_way_to_the_first_of_them(run, monkeypatch):
+    assert launch.address_towards("me@127.0.0.1") == "127.0.0.1"
+    monkeypatch.setattr(launch, "address_towards", {"ada": "127.0.0.1"}.get)
+    lines = run('echo "$DMLC_PS_ROOT_URI"', "--workers", "1", "--hosts", "ada", "--reach", "sh -c 'eval \"$1\"'")[1]
+    assert lines == ["worker 0 | 127.0.0.1"]
+
+
+def test_a_host_to_which_no_way_is_known_is_named(run):
+    sentence = run("true", "--hosts", "grace.invalid")[2]
+    assert re.fullmatch(r"No way to the host grace\.invalid was found \(.*\): correct its name, or name .*", sentence)
 
 
 def test_hosts_are_reached_by_a_command_for_their_shell(run, reach):
@@ -136,6 +148,22 @@ def test_a_machine_that_falls_silent_is_named(run, monkeypatch):
     status, _, sentence = run("kill -STOP $PPID; exec sleep 20", "--workers", "1")
     assert status == 1
     assert sentence == "Nothing was heard of worker 0 for 3 seconds: this machine, or the way to it, is down."
+
+
+def test_a_guard_that_is_slow_to_say_its_name_is_waited_for_and_a_stranger_is_not(monkeypatch):
+    monkeypatch.setattr(launch, "BEAT_SECONDS", 0.2)
+    training = launch.Launch("127.0.0.1", 0, 1, 0)
+    process = launch.Process("worker 0", "", subprocess.Popen(["true"], stdout=subprocess.PIPE))
+    training.processes.append(process)
+    address = training.listener.getsockname()
+    with socket.create_connection(address) as slow, socket.create_connection(address) as stranger:
+        training.listen()
+        slow.sendall(training.name_of(0).encode())
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        training.listen()
+        assert process.guard and process.guard.getpeername() == slow.getsockname()
+        assert stranger.recv(1) == b""
+    training.end(patiently=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -174,17 +202,26 @@ def test_launcher_sets_these_variables(run):
     assert {line.partition("| ")[2] for line in lines} == VARIABLES
 
 
+# What stands for a program prints its role, its first argument and which variables it got.
+ROLE_AND_VARIABLES = 'echo "$DMLC_ROLE $1 $(env | grep ^DMLC_ | cut -d= -f1 | sort | xargs)"'
+
+
+def with_programs(folder, programs):
+    """The environment in which these shell scripts, written to a folder, are found before all other programs."""
+    for name, script in programs.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
 def test_slurm_script_sets_the_same_variables_and_shares_out_the_roles(tmp_path):
     programs = {
         "srun": 'while [ "$1" != bash ]; do shift; done; for n in 0 1 2 3; do SLURM_PROCID=$n "$@"; done',
         "hostname": "echo 10.0.0.7 192.168.1.1",
-        ".venv/bin/python": 'echo "$DMLC_ROLE $1 $(env | grep ^DMLC_ | cut -d= -f1 | sort | xargs)" $DMLC_PS_ROOT_URI',
+        ".venv/bin/python": f"{ROLE_AND_VARIABLES} $DMLC_PS_ROOT_URI",
     }
-    for name, script in programs.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    settings = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "123456"}
+    settings = with_programs(tmp_path, programs) | {"SLURM_JOB_ID": "123456"}
     words = ["bash", ROOT / "cluster" / "slurm.sh", ".venv/bin/python", "train.py"]
     printed = subprocess.run(words, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True).stdout
     variables = " ".join(sorted(VARIABLES))
@@ -192,16 +229,25 @@ def test_slurm_script_sets_the_same_variables_and_shares_out_the_roles(tmp_path)
     assert printed.splitlines() == [f"{role} {variables} 10.0.0.7" for role in roles]
 
 
-def test_kubernetes_manifest_sets_the_same_variables_and_shares_out_the_roles():
+def test_kubernetes_manifest_sets_the_same_variables_and_shares_out_the_roles(tmp_path):
     documents = list(yaml.safe_load_all((ROOT / "cluster" / "kubernetes.yaml").read_text()))
     common = next(document["data"] for document in documents if document["kind"] == "ConfigMap")
     jobs = {document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "Job"}
     pods = {name: str(spec["parallelism"]) for name, spec in jobs.items()}
     assert pods == {"scheduler": "1", "server": common["DMLC_NUM_SERVER"], "worker": common["DMLC_NUM_WORKER"]}
     assert common["SERVE"] == SERVE
+    programs = {
+        "getent": 'mkdir asked 2> /dev/null && exit 2; echo "10.0.0.7       $2.course.svc"',  # not known at first
+        "sleep": "exit",
+        ".venv/bin/python": f"{ROLE_AND_VARIABLES} $DMLC_PS_ROOT_URI",
+    }
+    path = with_programs(tmp_path, programs)
     for name, spec in jobs.items():
         (container,) = spec["template"]["spec"]["containers"]
-        own = {variable["name"]: variable.get("value") for variable in container["env"]}
-        exported = {word.partition("=")[0] for word in " ".join(container["command"]).split() if "=" in word}
-        assert {variable for variable in {*common, *own, *exported} if variable.startswith("DMLC_")} == VARIABLES
-        assert own["DMLC_ROLE"] == name
+        own = {variable["name"]: variable.get("value", "10.0.0.7") for variable in container["env"]}
+        words = [common["SERVE"] if word == "$(SERVE)" else word for word in container["command"]]
+        run = subprocess.run(words, cwd=tmp_path, env=path | common | own, capture_output=True, text=True, check=True)
+        first = "train.py" if name == "worker" else "-c"
+        assert run.stdout == f"{name} {first} {' '.join(sorted(VARIABLES))} 10.0.0.7\n"
+        if name != "scheduler":  # which knows its address
+            (tmp_path / "asked").rmdir()

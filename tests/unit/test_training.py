@@ -268,6 +268,14 @@ def test_a_store_without_a_launcher_says_what_to_type():
         Store("dist_sync")
 
 
+def test_a_second_store_in_a_process_is_refused(monkeypatch):
+    # MXNet would wait forever for servers that welcome a worker once.
+    monkeypatch.setenv("DMLC_PS_ROOT_URI", "127.0.0.1")
+    monkeypatch.setattr(Store, "is_made", True)
+    with pytest.raises(ValueError, match="This process has a store already, and cannot have two: use that one"):
+        Store()
+
+
 # Learning rate
 
 
