@@ -43,7 +43,7 @@ COMPRESSIONS: dict[str, dict] = {
     "2bit, threshold 0.01": {"type": "2bit", "threshold": 0.01},
 }
 SMALL = imagenet_spec(12, 4, 4, 4)
-SEEDS, IMAGES, BATCH_SIZE = range(2), 3200, 64
+SEEDS, IMAGES, BATCH_SIZE = range(5), 3200, 64
 
 
 def loopback_bytes() -> int:
