@@ -176,8 +176,8 @@ def test_nothing_of_a_submission_outlives_a_grader_that_is_killed(grader):
 
 
 def test_sandbox_that_does_not_start_in_time_is_the_machines_failure(monkeypatch):
-    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.01)
-    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.01 seconds"):
+    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.5)
+    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.5 seconds"):
         sandbox.run_steps(steps("found = 1"))
 
 
