@@ -121,6 +121,6 @@ def remove(folder: Path) -> None:
 def remove_stale() -> None:
     """Remove the groups of graders that have been killed, with what is left in them."""
     for parent in parents():
-        for folder in parent.glob("submission-*-*"):
+        for folder in parent.glob("submission-[0-9]*-[0-9]*"):
             if not psutil.pid_exists(int(folder.name.split("-")[1])):
                 remove(folder)

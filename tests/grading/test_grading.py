@@ -256,6 +256,15 @@ def run_steps_in_turn(monkeypatch, *outcomes):
 RIGHT = Outcome([[20], [40]])
 
 
+def test_page_says_what_was_taken_for_the_answer_where_that_is_not_plain(handed_in, monkeypatch):
+    twice = nbformat.reads(notebook(), 4)
+    twice.cells.insert(0, nbformat.v4.new_code_cell("# answer: double\n[0, 0]"))
+    (handed_in / "ada.ipynb").write_text(nbformat.writes(twice))
+    monkeypatch.setattr(sandbox, "run_steps", lambda steps, *_: [*[Outcome()] * (len(steps) - 1), RIGHT])
+    page = (run(handed_in) / "feedback" / "ada.html").read_text()
+    assert "<p>2 cells are called double, and none of them was run: the lowest counts most.</p>" in page
+
+
 @pytest.mark.parametrize("failure", [Outcome(failure=sandbox.TOO_LONG), Outcome(failure=sandbox.ENDED)])
 def test_what_ended_by_time_or_a_signal_is_graded_once_more_before_it_counts(failure, handed_in, monkeypatch, capsys):
     for name in ("bob", "eve"):

@@ -176,8 +176,8 @@ def test_nothing_of_a_submission_outlives_a_grader_that_is_killed(grader):
 
 
 def test_sandbox_that_does_not_start_in_time_is_the_machines_failure(monkeypatch):
-    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.01)
-    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.01 seconds"):
+    monkeypatch.setattr(sandbox, "STARTING_SECONDS", 0.5)
+    with pytest.raises(sandbox.MachineError, match=r"did not start within 0\.5 seconds"):
         sandbox.run_steps(steps("found = 1"))
 
 
@@ -323,7 +323,7 @@ print("held", flush=True)
 def test_memory_that_is_held_for_a_moment_counts_where_the_kernel_counts(new_group):
     group, neighbour = new_group(), new_group()
     is_counted = bool(limit(group, "memory.max", "memory.limit_in_bytes"))
-    waiting = start(neighbour, "import time; time.sleep(600)")
+    waiting = start(neighbour, "import time; time.sleep(9999)")
     said, _ = start(group, BURST).communicate()
     assert (said == "", group.is_out_of_memory()) == (is_counted, is_counted)
     assert waiting.poll() is None and not neighbour.is_out_of_memory()
