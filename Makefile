@@ -4,8 +4,8 @@
 
 # Without compiled modules, which a variable can forbid, each import of MXNet takes twice as long.
 RUN := PYTHONDONTWRITEBYTECODE= PYTHONPATH=. .venv/bin/python -m
-# A thread for each process of the tests, and one process more than cores: now and then each waits, for a sandbox or a page.
-PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=$$(($$(nproc) + 1)) --dist=loadfile --no-loadscope-reorder
+# A thread for each process of the tests: together they take all cores.
+PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
 UV = $(or $(shell command -v uv),.uv/bin/uv)
 
