@@ -53,7 +53,6 @@ def main(name: str) -> None:
     trainer = Trainer(recipe.epochs, one_cycle, recipe.weight_decay, checkpoint=checkpoint)
     trainer.fit(net, data)
     net.save_parameters(str(TRAINED / f"{name}.params"))
-    checkpoint.unlink()
     history = trainer.history
     accuracies = " ".join(f"{accuracy:.4f}" for accuracy in history["val_acc"])
     text = (
@@ -63,6 +62,7 @@ def main(name: str) -> None:
         f"{accuracies}\n"
     )
     (TRAINED / f"{name}.txt").write_text(text)
+    checkpoint.unlink()
     print(text, end="")
 
 
