@@ -28,17 +28,19 @@ UNFOLD = """() => {
   document.querySelectorAll('.toggle-button[aria-expanded=false]').forEach(button => button.click());
   document.getAnimations().forEach(animation => animation.finish());
 }"""
-# Of the thousands of words of code, one of each colour on each ground: most of the time goes into their contrast.
+# Of the thousands of words of code and cells of tables, one of each colour on each ground: most of the time goes into
+# their contrast.
 THIN_OUT = """() => {
   const seen = new Set();
-  const isRepeated = word => {
-    const style = getComputedStyle(word), boxes = [word, word.closest('pre'), word.closest('.highlight')];
-    const grounds = boxes.map(box => getComputedStyle(box).backgroundColor);
-    const kind = [style.color, style.fontWeight, style.opacity, ...grounds].join();
+  const isRepeated = text => {
+    const style = getComputedStyle(text), grounds = [];
+    for (let box = text; box.parentElement; box = box.parentElement) grounds.push(getComputedStyle(box).backgroundColor);
+    const kind = [text.tagName, style.color, style.fontSize, style.fontWeight, style.opacity, ...grounds].join();
     return seen.size === seen.add(kind).size;
   };
-  const words = [...document.querySelectorAll('.highlight pre span')].filter(word => !word.childElementCount);
-  words.filter(isRepeated).forEach(word => word.remove());
+  const texts = [...document.querySelectorAll('.highlight pre span, td, td p')].filter(text => !text.childElementCount);
+  texts.filter(isRepeated).forEach(text => text.replaceChildren());
+  document.querySelectorAll('.highlight pre span:empty').forEach(word => word.remove());
 }"""
 MATHEMATICS = """() => {
   const raw = element => !element.querySelector('mjx-container') && (element.innerText || element.id);
@@ -136,9 +138,9 @@ def visit(html, contexts):
             seen["focus"] = focus_path(tab)
             tab.evaluate(UNFOLD)
             seen["sideways"] = {width: sideways(tab, width) for width in reversed(WIDTHS)}
+            tab.evaluate(THIN_OUT)
             seen["violations"] = violations(tab, rules={"color-contrast": {"enabled": False}})
             tab.set_viewport_size({"width": max(WIDTHS), "height": 900})
-            tab.evaluate(THIN_OUT)
             seen["violations"] += violations(tab)
         tab.close()
         return seen
@@ -176,12 +178,15 @@ def violations(tab, **options):
 def focus_path(tab):
     """What the Tab key leads to, from the top of the page until it leaves it at the bottom."""
     path = []
+    # Half of a step's time would go into painting.
+    tab.evaluate("document.documentElement.style.opacity = 0")
     while len(path) < TAB_STOPS_AT_MOST:
         tab.keyboard.press("Tab")
         stop = tab.evaluate(FOCUS)
         if stop is None:
             break
         path.append(stop)
+    tab.evaluate("document.documentElement.style.opacity = ''")
     return path
 
 
