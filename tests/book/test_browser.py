@@ -1,6 +1,6 @@
 """Every page of the book in Chromium, without a network: whole, readable by everyone, and light, in both themes.
 
-A page is loaded once in each theme; `visit` looks at it in every way, and each test asks one question of what it saw.
+A page is loaded once; `visit` looks at it in every way, and each test asks one question of what it saw.
 """
 
 import gzip
@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-THEMES = ("light", "dark")
 WIDTHS = (360, 768, 1440)
 # By name, because axe-core has further tags for rules of older guidelines and for experiments.
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -34,7 +33,7 @@ THIN_OUT = """() => {
   const seen = new Set();
   const isRepeated = text => {
     const style = getComputedStyle(text), grounds = [];
-    for (let box = text; box.parentElement; box = box.parentElement) grounds.push(getComputedStyle(box).backgroundColor);
+    for (let box = text; box; box = box.parentElement) grounds.push(getComputedStyle(box).backgroundColor);
     const kind = [text.tagName, style.color, style.fontSize, style.fontWeight, style.opacity, ...grounds].join();
     return seen.size === seen.add(kind).size;
   };
@@ -94,29 +93,20 @@ FOCUS = """() => {
 TAB_STOPS_AT_MOST = 1000
 
 
-@pytest.fixture(params=THEMES)
-def theme(request):
-    return request.param
-
-
 @pytest.fixture(scope="session")
-def contexts(browser):
-    contexts = {theme: browser.new_context(reduced_motion="reduce") for theme in THEMES}
-    for theme, context in contexts.items():
+def context(browser):
+    with browser.new_context(reduced_motion="reduce") as context:
         context.set_offline(True)
         context.route(OUTSIDE, lambda route: route.abort())
-        # What the theme's button stores when a reader chooses.
-        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
-    yield contexts
-    for context in contexts.values():
-        context.close()
+        context.add_init_script(store_theme("light"))
+        yield context
 
 
 @pytest.fixture(scope="session")
-def visit(html, contexts):
+def visit(html, context):
     @cache
-    def visit(page, theme):
-        tab = contexts[theme].new_page()
+    def visit(page):
+        tab = context.new_page()
         tab.set_viewport_size({"width": 1440, "height": 900})
         seen = {"requests": set(), "errors": []}
         tab.on("request", lambda request: seen["requests"].add(request.url))
@@ -125,23 +115,19 @@ def visit(html, contexts):
         tab.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
         tab.goto((html / f"{page}.html").resolve().as_uri())
         tab.evaluate("window.MathJax && MathJax.startup.promise")
-        seen["theme"] = tab.evaluate("document.documentElement.dataset.theme")
         seen["mathematics"] = tab.evaluate(MATHEMATICS)
         seen["broken"] = tab.evaluate(BROKEN)
+        seen["focus"] = focus_path(tab)
+        tab.evaluate(UNFOLD)
+        seen["sideways"] = {width: sideways(tab, width) for width in reversed(WIDTHS)}
+        tab.evaluate(THIN_OUT)
+        seen["violations"] = violations(tab, rules={"color-contrast": {"enabled": False}})
+        tab.set_viewport_size({"width": max(WIDTHS), "height": 900})
+        seen["violations"] += violations(tab)
+        choose_dark_theme(tab)
         seen["dark grounds"] = tab.evaluate(DARK_GROUNDS)
-        # The theme changes only colours, which the width does not change.
-        if theme == "dark":
-            tab.evaluate(UNFOLD)
-            tab.evaluate(THIN_OUT)
-            seen["violations"] = violations(tab, runOnly=["color-contrast"])
-        else:
-            seen["focus"] = focus_path(tab)
-            tab.evaluate(UNFOLD)
-            seen["sideways"] = {width: sideways(tab, width) for width in reversed(WIDTHS)}
-            tab.evaluate(THIN_OUT)
-            seen["violations"] = violations(tab, rules={"color-contrast": {"enabled": False}})
-            tab.set_viewport_size({"width": max(WIDTHS), "height": 900})
-            seen["violations"] += violations(tab)
+        # The theme changes only colours.
+        seen["dark violations"] = violations(tab, runOnly=["color-contrast"])
         tab.close()
         return seen
 
@@ -149,8 +135,23 @@ def visit(html, contexts):
 
 
 @pytest.fixture
-def seen(visit, page, theme):
-    return visit(page, theme)
+def seen(visit, page):
+    return visit(page)
+
+
+def store_theme(theme):
+    """A script that stores what the theme's button stores when a reader chooses."""
+    return f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+
+
+def choose_dark_theme(tab):
+    """Press the page's button until it has come from the light theme, by way of the system's, to the dark one."""
+    button = tab.locator(".theme-switch-button").first
+    for _ in range(3):
+        button.click()
+        if tab.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    tab.evaluate("document.getAnimations().forEach(animation => animation.finish())")
 
 
 def sideways(tab, width):
@@ -203,8 +204,13 @@ def sizes(path):
     return len(content), packed
 
 
-def test_page_comes_up_in_the_theme_that_a_reader_chose(seen, theme):
-    assert seen["theme"] == theme
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_comes_up_in_the_theme_that_a_reader_chose(html, browser, all_pages, theme):
+    with browser.new_context() as context:
+        context.add_init_script(store_theme(theme))
+        tab = context.new_page()
+        tab.goto((html / f"{all_pages[0]}.html").resolve().as_uri())
+        assert tab.evaluate("document.documentElement.dataset.theme") == theme
 
 
 def test_page_asks_for_nothing_outside_the_book(seen):
@@ -228,27 +234,31 @@ def test_no_violation_of_accessibility(seen):
     assert not seen["violations"], "\n\n".join(seen["violations"])
 
 
+def test_colours_contrast_in_the_dark_theme(seen):
+    assert not seen["dark violations"], "\n\n".join(seen["dark violations"])
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-def test_page_never_scrolls_sideways_and_boxes_that_do_can_be_reached(visit, page, width):
-    wide = visit(page, "light")["sideways"][width]
+def test_page_never_scrolls_sideways_and_boxes_that_do_can_be_reached(seen, width):
+    wide = seen["sideways"][width]
     assert wide["page"] <= 0, f"{wide['page']} pixels too wide"
     assert not wide["unreached"], wide["unreached"]
 
 
-def test_figures_keep_a_light_ground_in_the_dark_theme(visit, page):
-    assert not visit(page, "dark")["dark grounds"]
+def test_figures_keep_a_light_ground_in_the_dark_theme(seen):
+    assert not seen["dark grounds"]
 
 
-def test_tab_key_leads_through_the_whole_page(visit, page):
-    path = visit(page, "light")["focus"]
+def test_tab_key_leads_through_the_whole_page(seen):
+    path = seen["focus"]
     assert path[0]["text"] == "Skip to main content"
     assert 20 < len(path) < TAB_STOPS_AT_MOST, f"{len(path)} stops: something keeps the focus"
     hidden = [stop["element"] for stop in path if not (stop["shown"] and stop["inView"])]
     assert not hidden, "\n".join(["the focus cannot be seen on", *hidden])
 
 
-def test_page_is_light(visit, page, all_pages):
-    files = {file_of(address) for address in visit(page, "light")["requests"] if address.startswith("file:")}
+def test_page_is_light(seen, page, all_pages):
+    files = {file_of(address) for address in seen["requests"] if address.startswith("file:")}
     plain, packed = map(sum, zip(*map(sizes, files), strict=True))
     limit = 1_000_000 if page == all_pages[0] else 3_000_000
     largest = sorted(((sizes(path)[0], path.name) for path in files), reverse=True)[:5]
@@ -256,8 +266,8 @@ def test_page_is_light(visit, page, all_pages):
 
 
 @pytest.mark.parametrize("words", FOUND_BY)
-def test_search_finds_the_chapters(html, contexts, words):
-    tab = contexts["light"].new_page()
+def test_search_finds_the_chapters(html, context, words):
+    tab = context.new_page()
     tab.goto((html / "search.html").resolve().as_uri() + f"?q={words.replace(' ', '+')}")
     tab.wait_for_selector("#search-results ul.search li a")
     tab.wait_for_function("document.querySelector('#search-results .search-summary, #search-results p')?.innerText")
@@ -268,9 +278,9 @@ def test_search_finds_the_chapters(html, contexts, words):
     tab.close()
 
 
-def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
+def test_solution_opens_and_closes_by_keyboard(html, context, all_pages):
     chapter = next(page for page in all_pages if page.startswith("chapters/"))
-    tab = contexts["light"].new_page()
+    tab = context.new_page()
     tab.goto((html / f"{chapter}.html").resolve().as_uri())
     solution = tab.locator(".solution.dropdown").first
     button, text = solution.get_by_role("button").first, solution.locator("section").first
@@ -283,8 +293,8 @@ def test_solution_opens_and_closes_by_keyboard(html, contexts, all_pages):
     tab.close()
 
 
-def test_term_shows_its_definition_on_hover_and_on_focus_until_escape(html, contexts):
-    tab = contexts["light"].new_page()
+def test_term_shows_its_definition_on_hover_and_on_focus_until_escape(html, context):
+    tab = context.new_page()
     tab.goto((html / "chapters/03_the_transition_block.html").resolve().as_uri())
     term = tab.locator("a[href$='#term-compression']")
     shown = "link => getComputedStyle(link, '::after').content"
@@ -297,8 +307,8 @@ def test_term_shows_its_definition_on_hover_and_on_focus_until_escape(html, cont
     tab.close()
 
 
-def test_planted_faults_are_found(contexts):
-    tab = contexts["light"].new_page()
+def test_planted_faults_are_found(context):
+    tab = context.new_page()
     requests = []
     tab.on("request", lambda request: requests.append(request.url))
     picture = "<img src='https://example.org/x.png' style='width: 3000px'>"
