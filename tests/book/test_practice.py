@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from functools import cache
 from urllib.parse import unquote
 
@@ -30,6 +31,17 @@ FORBID_STORAGE = """Object.defineProperty(window, 'localStorage', {
   get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); },
 })"""
 SIDEWAYS = "document.documentElement.scrollWidth - window.innerWidth"
+# Answers one question after the other and goes on; gives what was asked, and how much too wide the page then was.
+ANSWER_ALL = """(practice, texts) => texts.map(text => {
+  const [place, question] = ['.practice-place', '#practice-question'].map(part => practice.querySelector(part));
+  const asked = { place: place.textContent, question: question.textContent };
+  const form = practice.querySelector('form');
+  form.elements.answer.value = text;
+  form.requestSubmit();
+  asked.sideways = document.documentElement.scrollWidth - window.innerWidth;
+  form.requestSubmit();
+  return asked;
+})"""
 
 
 @cache
@@ -187,6 +199,10 @@ def answer_by_cost(question):
     raise ValueError(f"No pattern fits {question!r}.")
 
 
+def number_in_python(expression):
+    return int(eval(expression.replace(TIMES, "*")))
+
+
 def as_typed(answer):
     return ", ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
 
@@ -216,20 +232,18 @@ def test_answers_are_those_of_python(kind, level, drills, judge):
 def test_derivations_come_out_at_the_answers_and_slips_at_other_numbers_with_their_reasons(kind, level, drills, judge):
     pairs, reasons = [], []
     for drill in drills(kind, level):
-        in_python = drill["worked"].replace(TIMES, "*")
-        assert int(eval(in_python)) == drill["answer"], drill
+        assert number_in_python(drill["worked"]) == drill["answer"], drill
+        # Two slips may come to the same number: the first is named.
+        reasons_by_number = defaultdict(list)
         for expression, reason in drill["slips"]:
-            wrong = int(eval(expression.replace(TIMES, "*")))
-            if wrong != drill["answer"]:
-                pairs.append((drill, str(wrong)))
-                # Two slips may come to the same number: the first is named.
-                reasons.append(
-                    {text for text, reason in drill["slips"] if int(eval(text.replace(TIMES, "*"))) == wrong}
-                )
+            reasons_by_number[number_in_python(expression)].append(reason)
+        reasons_by_number.pop(drill["answer"], None)
+        for wrong, named in reasons_by_number.items():
+            pairs.append((drill, str(wrong)))
+            reasons.append(named)
     assert len(pairs) > NUM_SEEDS
-    for (drill, wrong), expressions, judged in zip(pairs, reasons, judge(pairs), strict=True):
-        named = [reason for text, reason in drill["slips"] if text in expressions]
-        assert not judged["isRight"] and any(reason in judged["says"] for reason in named), (drill, wrong, judged)
+    for (drill, wrong), named, judged in zip(pairs, reasons, judge(pairs), strict=True):
+        assert not judged["isRight"] and named[0] in judged["says"], (drill, wrong, judged)
         assert f"The answer: {drill['worked']} = " in judged["says"]
 
 
@@ -388,10 +402,19 @@ def feedback(practice):
     return practice.locator(".practice-feedback").text_content()
 
 
+def drills_of(practice, kind, seed):
+    return practice.page.evaluate("(given) => DenseNetDrills.drillsOfSet(...given)", [kind, seed])
+
+
 def answers_of(practice, kind, seed):
     """The right answers to a set, as a reader would type them."""
-    made = practice.page.evaluate("(given) => DenseNetDrills.drillsOfSet(...given)", [kind, seed])
-    return [as_typed(drill["answer"]) for drill in made]
+    return [as_typed(drill["answer"]) for drill in drills_of(practice, kind, seed)]
+
+
+def wrong_answer(drill):
+    if drill["kind"] == "mistakes":
+        return next(choice["name"] for choice in drill["choices"] if choice["name"] != drill["answer"])
+    return "1, 1, 1, 1" if drill["kind"] == "shapes" else "1"
 
 
 def answer(practice, text):
@@ -486,17 +509,12 @@ def test_set_asks_everybody_the_same_ten_and_says_the_result(kind, practice):
     asked = []
     for wrong in ({3, 9}, set()):
         shown = practice(f"#set={kind}&seed=7")
-        asked.append([])
-        for number, right in enumerate(answers_of(shown, kind, "7"), 1):
-            asked[-1].append(question(shown))
-            assert f"question {number} of 10" in shown.locator(".practice-place").text_content()
-            if number not in wrong:
-                answer(shown, right)
-            elif shown.locator("form input").count() == 1:
-                answer(shown, "1, 1, 1, 1" if "What shape" in question(shown) else "1")
-            else:
-                answer(shown, shown.locator(f"form input:not([value={right}])").first.get_attribute("value"))
-            go_on(shown)
+        drills = enumerate(drills_of(shown, kind, "7"), 1)
+        texts = [wrong_answer(drill) if number in wrong else as_typed(drill["answer"]) for number, drill in drills]
+        questions = shown.evaluate(ANSWER_ALL, texts)
+        for number, question_asked in enumerate(questions, 1):
+            assert f"question {number} of 10" in question_asked["place"]
+        asked.append([question_asked["question"] for question_asked in questions])
         result = shown.get_by_label("Result").input_value()
         told = "8 of 10 right. Wrong: 3, 9." if wrong else "10 of 10 right."
         assert result == f"DenseNet practice, set {kind}, seed 7: {told}"
@@ -525,9 +543,7 @@ def test_result_can_be_copied(practice):
         (refusing, "The result is selected: copy it as you copy any text.", "getSelection().toString()"),
     ):
         shown = practice("#set=channels&seed=1", before=before, permissions=allowed)
-        for right in answers_of(shown, "channels", "1"):
-            answer(shown, right)
-            go_on(shown)
+        shown.evaluate(ANSWER_ALL, answers_of(shown, "channels", "1"))
         shown.get_by_role("button", name="Copy").click()
         shown.get_by_text(said).wait_for()
         assert shown.page.evaluate(found) == "DenseNet practice, set channels, seed 1: 10 of 10 right."
@@ -627,16 +643,14 @@ def test_every_kind_fits_a_phone_and_is_accessible(kind, theme, practice):
     chosen = f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
     phone = dict(viewport=dict(width=360, height=740), reduced_motion="reduce")
     shown = practice(f"#set={kind}&seed=5", before=chosen, **phone)
-    for right in answers_of(shown, kind, "5"):
-        wrong = "1, 1, 1, 1" if kind == "shapes" else "1"
-        if kind == "mistakes":
-            wrong = shown.locator(f"form input:not([value={right}])").first.get_attribute("value")
-        answer(shown, wrong)
-        assert shown.page.evaluate(SIDEWAYS) <= 0
-        if right == answers_of(shown, kind, "5")[-1]:
-            found = Axe().run(shown.page, context="densenet-practice", options={"resultTypes": ["violations"]}).response
-            assert not found["violations"], [rule["nodes"][0]["failureSummary"] for rule in found["violations"]]
-        go_on(shown)
+    *others, last = [wrong_answer(drill) for drill in drills_of(shown, kind, "5")]
+    assert all(asked["sideways"] <= 0 for asked in shown.evaluate(ANSWER_ALL, others))
+    answer(shown, last)
+    assert shown.page.evaluate(SIDEWAYS) <= 0
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = Axe().run(shown.page, context="densenet-practice", options=options).response
+    assert not found["violations"], [rule["nodes"][0]["failureSummary"] for rule in found["violations"]]
+    go_on(shown)
     assert shown.page.evaluate(SIDEWAYS) <= 0
 
 

@@ -1,8 +1,10 @@
 """Grading a class: which files are submissions, and what tables and pages come out. No student's code runs here."""
 
+import base64
 import csv
 import io
 import json
+import re
 
 import nbformat
 import pytest
@@ -49,11 +51,12 @@ def notebook(answer: str = "20, 40", text: str = "Because.") -> str:
 
 @pytest.fixture
 def handed_in(tmp_path, monkeypatch):
-    """A folder with three submissions, and a sandbox that answers what the first cell lists."""
+    """A folder with three submissions, and a sandbox that answers what the first cell lists; figures stay empty."""
     (tmp_path / "handed_in").mkdir()
     for name, content in {"ada": notebook(), "bob": notebook("20, 50"), "eve": "no JSON"}.items():
         (tmp_path / "handed_in" / f"{name}.ipynb").write_text(content)
     (tmp_path / "key.json").write_text(json.dumps(KEY))
+    monkeypatch.setattr(report.Figure, "savefig", lambda *_, **__: None)
     monkeypatch.setattr(sandbox, "check", lambda safe=True: None)
     monkeypatch.setattr(sandbox, "run_steps", lambda steps, *_: [Outcome(), answered(eval(steps[0]["source"]))])
     return tmp_path / "handed_in"
@@ -348,6 +351,13 @@ def test_median_time_of_the_answers_to_a_question_stands_in_the_table_and_in_a_p
     assert double["median seconds"] == "0.375" and why["median seconds"] == ""
     summary = (out / "summary.html").read_text()
     assert 'alt="Median seconds of the answers. double: 0.375"' in summary and "median seconds: 0.375" in summary
+
+
+def test_class_page_has_figures_of_points_and_seconds():
+    results = {"ada": {**grade.ungraded(KEY, ""), "seconds": {"double": 0.5}}}
+    page = report.summary("05_test", KEY["questions"], results, {"ada": 0}, {})
+    drawn = [base64.b64decode(image) for image in re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)]
+    assert len(drawn) == 2 and all(b"<svg" in figure and b"<path" in figure for figure in drawn)
 
 
 def test_points_by_hand_replace_the_graders_and_survive_another_run(handed_in):

@@ -377,6 +377,7 @@ while True:
 """
 
 
+@pytest.mark.parametrize("groups", ["with groups"], indirect=True)
 def test_many_busy_processes_of_a_submission_count_as_one(new_group):
     busy = new_group(), new_group()
     many, one = start(busy[0], BUSY.format(others=15, seconds=4)), start(busy[1], BUSY.format(others=0, seconds=2))
