@@ -65,7 +65,7 @@ def shown(paper):
 
 
 def destinations(pdf, sheet):
-    """Where each link leads: to a page of the PDF, by its index, or to an address, which is empty if it leads nowhere."""
+    """Where each link leads: the index of a page of the PDF, or an address, which is empty if it leads nowhere."""
     position, link, address = c_int(), pdfium.FPDF_LINK(), create_string_buffer(2048)
     while pdfium.FPDFLink_Enumerate(sheet, position, link):
         if place := pdfium.FPDFLink_GetDest(pdf, link):
