@@ -265,7 +265,7 @@
     garmentBox() {
       const name = `living-${[...document.querySelectorAll("living-network")].indexOf(this)}`;
       const labels = this.garments.map(({ picture }, place) => {
-        const radio = html("input", { type: "radio", name, value: place });
+        const radio = html("input", { type: "radio", name, value: place, "aria-label": this.garmentName(place) });
         radio.addEventListener("change", () => this.choose(place));
         this.radios.push(radio);
         const canvas = squareCanvas(SIDE);
@@ -274,6 +274,10 @@
       });
       const title = html("legend", { class: "living-title" }, "Or take a test garment");
       return html("fieldset", { class: "living-garments" }, title, html("div", {}, ...labels));
+    }
+
+    garmentName(place) {
+      return `${this.network.classes[this.garments[place].label]} ${(place % 5) + 1}`;
     }
 
     take(place) {
@@ -385,7 +389,7 @@
       const { classes } = this.network;
       const taken = answer === label ? "" : `, taken for: ${classes[answer]}`;
       this.radios[place].parentElement.classList.toggle("living-wrong", answer !== label);
-      this.radios[place].setAttribute("aria-label", `${classes[label]} ${(place % 5) + 1}${taken}`);
+      this.radios[place].setAttribute("aria-label", `${this.garmentName(place)}${taken}`);
       this.radios[place].title = `${classes[label]}${taken}`;
     }
 
