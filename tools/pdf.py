@@ -146,7 +146,8 @@ def print_book(browser: Browser, html: Path, pdf: Path) -> None:
     # As wide as the text on the paper.
     page = browser.new_page(viewport={"width": 665, "height": 900}, color_scheme="light")
     page.emulate_media(media="print")
-    page.goto(source.as_uri(), timeout=0)  # on a busy machine, the mathematics of the whole book takes over 30 s
+    # On a busy machine, the mathematics of the whole book takes more than the 30 seconds that Playwright waits.
+    page.goto(source.as_uri(), timeout=300_000)
     page.evaluate("MathJax.startup.promise")
     if not page.evaluate(SHRINK):
         sys.exit(f"Something in the book is wider than the paper: find it in {source}, and give it a width in {STYLE}.")

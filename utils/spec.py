@@ -62,7 +62,7 @@ def imagenet_spec(growth_rate: int, *blocks: int) -> Spec:
 
 # For images of 28 pixels, whose side the stem keeps: most layers stand where the side is halved (chapter 06).
 small_spec = imagenet_spec(16, 1, 3, 6) | dict(stem="cifar", initial_channels=16)
-# Twice as many parameters, for the network that is trained for longer and stored.
+# Nearly twice as many parameters, for the network that is trained for longer and stored.
 stored_spec = small_spec | dict(blocks=(1, 5, 10))
 
 densenet_spec: dict[int | str, Spec] = {

@@ -20,7 +20,7 @@ PAGES = (
     "chapters/02_the_dense_block",
     "chapters/14_what_the_layers_reuse",
 )
-NUM_IMAGES = 50
+NUM_IMAGES = 200
 LOGITS = """([pictures, off]) => {
   const network = LivingNetwork.build(LIVING_NUMBERS);
   const on = LivingNetwork.allOn(network);
@@ -119,10 +119,10 @@ def test_logits_are_those_of_mxnet(compute, pictures, net):
 @pytest.mark.parametrize(("block", "source"), product((1, 2, 3), (0, 1, 2)))
 def test_source_that_is_off_is_one_whose_weights_are_zero(block, source, compute, pictures, net):
     names = [f"layer {source} of block {block}" if source else ["stem", "transition 1", "transition 2"][block - 1]]
-    unpruned = logits_of(net, pictures[:5])
+    unpruned = logits_of(net, pictures[:20])
     prune(net, [(block, source, reader) for reader in range(source, 3)])
-    expected = logits_of(net, pictures[:5])
-    found = numpy.array(compute(LOGITS, [pictures[:5].reshape(-1, 784).tolist(), names]))
+    expected = logits_of(net, pictures[:20])
+    found = numpy.array(compute(LOGITS, [pictures[:20].reshape(-1, 784).tolist(), names]))
     assert abs(found - expected).max() < 1e-4 < abs(expected - unpruned).max()
 
 

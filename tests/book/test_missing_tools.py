@@ -29,7 +29,7 @@ def python(tmp_path):
 
 @pytest.mark.parametrize(
     ("tests", "processes", "sentence"),
-    [("test_explorer", 1, "There is no Chromium: type"), ("test_html", 0, "There is no rendered book in")],
+    [("test_explorer", 2, "There is no Chromium: type"), ("test_html", 0, "There is no rendered book in")],
 )
 def test_run_that_lacks_something_ends_with_one_sentence(tests, processes, sentence, python, tmp_path):
     shutil.copy(ROOT / "_toc.yml", tmp_path)
@@ -38,7 +38,7 @@ def test_run_that_lacks_something_ends_with_one_sentence(tests, processes, sente
     assert run.returncode == pytest.ExitCode.INTERRUPTED, run.stdout
     assert f"Interrupted: {sentence}" in run.stdout
     errors = [line for line in run.stdout.splitlines() if line.startswith("ERROR tests/")]
-    assert len(errors) == 1, run.stdout
+    assert 1 <= len(errors) <= max(1, processes), run.stdout
 
 
 def test_chromium_that_playwright_brought_is_found_and_one_that_does_not_start_says_why(python):
