@@ -22,12 +22,11 @@ DECLARATION = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
 def replay_settings(notebook: Path) -> dict[str, str]:
     """The environment in which a notebook is replayed: its trainings take a few steps only.
 
-    What measures peak memory runs as on an old processor, which takes more scratch memory than one of today, for
-    convolutions of all widths; `DNNL_MAX_CPU_ISA=ALL` lets it use all that the machine has.
+    A chapter on memory runs as on an old processor, which takes more scratch memory than one of today, for convolutions
+    of all widths; `DNNL_MAX_CPU_ISA=ALL` lets it use all that the machine has.
     """
-    code = notebook.read_text()
-    settings = {"COURSE_QUICK": "1"} | frameworks.kernel_settings(code)
-    if "peak_memory" in code:
+    settings = {"COURSE_QUICK": "1"} | frameworks.kernel_settings(notebook.read_text())
+    if "memory" in notebook.stem:
         settings["DNNL_MAX_CPU_ISA"] = os.environ.get("DNNL_MAX_CPU_ISA", "SSE41")
     return settings
 

@@ -23,7 +23,7 @@ from utils.data import Batches
 from utils.plots import Curves
 from utils.store import Store
 
-QUICK_IMAGES = 640
+QUICK_IMAGES = 256
 STEPS_AHEAD = 2
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4

@@ -532,7 +532,7 @@ def test_set_goes_on_where_the_reader_left_it(practice):
     shown.page.reload()
     assert "question 2 of 10" in shown.locator(".practice-place").text_content()
     shown.get_by_role("link", name="Practise freely instead").click()
-    assert shown.locator("select").is_visible()
+    shown.locator("select").wait_for()
 
 
 def test_result_can_be_copied(practice):

@@ -278,11 +278,12 @@ def test_summary_counts_cells_that_ran_and_passed(run):
     assert "definitions:" not in text
 
 
-def test_chapter_that_measures_memory_is_replayed_as_on_an_old_processor_unless_another_is_named(tmp_path, monkeypatch):
+def test_chapter_on_memory_is_replayed_as_on_an_old_processor_unless_another_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
-    for name in ("peak_memory", "accuracy"):
-        (tmp_path / f"{name}.ipynb").write_text(f"from utils.measure import {name}")
-    assert "DNNL_MAX_CPU_ISA" not in replay_settings(tmp_path / "accuracy.ipynb")
-    assert replay_settings(tmp_path / "peak_memory.ipynb")["DNNL_MAX_CPU_ISA"] == "SSE41"
+    on_memory, on_speed = tmp_path / "09_measuring_memory.ipynb", tmp_path / "11_speed.ipynb"
+    for chapter in (on_memory, on_speed):
+        chapter.touch()
+    assert "DNNL_MAX_CPU_ISA" not in replay_settings(on_speed)
+    assert replay_settings(on_memory)["DNNL_MAX_CPU_ISA"] == "SSE41"
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "ALL")
-    assert replay_settings(tmp_path / "peak_memory.ipynb")["DNNL_MAX_CPU_ISA"] == "ALL"
+    assert replay_settings(on_memory)["DNNL_MAX_CPU_ISA"] == "ALL"
