@@ -1,12 +1,11 @@
 # The commands of the course; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help environment book pdf html.zip links test check test-hosts notebooks assignment lab bench lock clean
+.PHONY: help environment book pdf html.zip links lint test check test-hosts notebooks assignment lab bench lock clean
 
 # Without compiled modules, which a variable can forbid, each import of MXNet takes twice as long.
 RUN := PYTHONDONTWRITEBYTECODE= PYTHONPATH=. .venv/bin/python -m
 # A thread for each process of the tests: together they take all cores.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
-LINT = $(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
 UV = $(or $(shell command -v uv),.uv/bin/uv)
 
 help:  ## this list
@@ -38,14 +37,15 @@ else
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.browser
 	@$(RUN) tools.dataset
-	@$(LINT)
-	@$(RUN) tools.render
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint book
 	@$(PYTEST)
 endif
 
-check: environment  ## lint, types and unit tests, without the book
+lint: environment
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
+
+check: lint  ## lint, types and unit tests, without the book
 	@$(RUN) tools.dataset
-	@$(LINT)
 	@$(PYTEST) tests/unit
 
 test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, and load the GPU build (4 GB, two hours)

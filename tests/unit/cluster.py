@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         reach.chmod(0o755)
         options = f"--workers 2 --servers 1 --hosts ada grace --address 10.17.0.1 --limit 240 --reach {reach} --"
         words = [sys.executable, __file__, "launch", *options.split(), sys.executable, str(WORKER), str(folder)]
-        with subprocess.Popen([*words, "--seconds", "1"], stdout=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen([*words, "--seconds", "0.4"], stdout=subprocess.PIPE, text=True) as run:
             while not (folder / "checkpoint").exists() and run.poll() is None:
                 time.sleep(0.05)
             ip("link set eth0 down", pids["grace"])
