@@ -4,6 +4,7 @@ import base64
 import datetime
 import inspect
 import re
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def outputs(notebook):
     return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
+@cache
 def read(chapter):
     path = chapter.with_suffix(".ipynb")
     assert path.exists(), f"{path.name} is missing: run `make notebooks`"
@@ -51,13 +53,13 @@ def notebook(chapter):
     return read(chapter)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def printed(pytestconfig):
     """What all chapters define: a name, the chapter, the code."""
     return [
         (name, path.stem, code)
         for path in sorted(pytestconfig.option.chapters.glob("*.ipynb"))
-        for cell in code_cells(nbformat.read(path, as_version=4))
+        for cell in code_cells(read(path))
         for name, code in definitions(cell.source)
     ]
 
