@@ -42,7 +42,9 @@ def run(monkeypatch, capfd):
         return end.value.code, lines, last[9:]
 
     yield run
-    assert marked(mark) == [], "a process was left"
+    # A process that dies with its parent takes a moment.
+    _, left = psutil.wait_procs(marked(mark), timeout=5)
+    assert left == [], "a process was left"
 
 
 def marked(mark):
