@@ -186,13 +186,14 @@ def focus_path(tab, skips):
     # Half of a step's time would go into painting.
     tab.evaluate("document.documentElement.style.opacity = 0")
     while len(path) < TAB_STOPS_AT_MOST:
-        tab.keyboard.press("Tab")
+        tab.keyboard.down("Tab")
         stop = tab.evaluate(FOCUS)
         if stop is None:
             break
         path.append(stop)
         if skips and len(path) == 1:
             tab.keyboard.press("Enter")
+    tab.keyboard.up("Tab")
     tab.evaluate("document.documentElement.style.opacity = ''")
     return path
 

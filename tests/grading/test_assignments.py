@@ -325,10 +325,10 @@ def cheating(notebook, source: str):
 
 @pytest.fixture(scope="module")
 def graded(masters):
-    """Each threat's verdicts. What is right needs a tenth of these seconds, and a third of this memory."""
+    """Each threat's verdicts. What is right needs a seventh of these seconds, and a third of this memory."""
     notebook, key = deepcopy(masters[BLOCKS])
     for question in key["questions"]:
-        question["seconds"] = 3
+        question["seconds"] = 2
     slots = list(range(CORES))
 
     def grade_one(source):
@@ -339,7 +339,7 @@ def graded(masters):
             slots.append(slot)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(CORES) as pool:
-        patch.setattr(sandbox, "STEP_SECONDS", 3)
+        patch.setattr(sandbox, "STEP_SECONDS", 2)
         patch.setattr(sandbox, "MEMORY_BYTES", 2**30)
         return dict(zip(THREATS, pool.map(grade_one, THREATS.values()), strict=True))
 

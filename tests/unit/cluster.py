@@ -85,7 +85,7 @@ def main(folder: Path) -> None:
 
 if sys.argv[1] == "launch":
     del sys.argv[1]
-    launch.SILENT_SECONDS = 3
+    launch.SILENT_SECONDS = launch.ENDING_SECONDS = 3
     launch.main()
 else:
     main(Path(sys.argv[1]))
