@@ -4,6 +4,7 @@
 import utils  # noqa: F401
 
 # isort: split
+import gc
 import os
 from collections import Counter, defaultdict
 from functools import cache
@@ -76,6 +77,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if isinstance(item, IPyNbCell):
             item.user_properties += [("chapter", item.path.stem), ("compared", is_compared(item.cell))]
+
+
+def pytest_collection_finish():
+    """Half of the time in which a page becomes a tree would go into a search for garbage among all that was there."""
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 def pytest_sessionfinish(session):
