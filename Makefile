@@ -32,7 +32,7 @@ ifdef ONLY
 	@$(RUN) tools.dataset
 	@$(PYTEST) $(or $(wildcard $(ONLY)*.ipynb),$(ONLY))
 else
-	@echo "Replaying every chapter and testing everything, in 10 to 25 minutes on two cores"
+	@echo "Replaying every chapter and testing everything, in 11 to 20 minutes on two cores"
 	@python3 tools/system_packages.py
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.browser
