@@ -181,6 +181,11 @@ def test_sandbox_that_does_not_start_in_time_is_the_machines_failure(monkeypatch
         sandbox.run_steps(steps("found = 1"))
 
 
+def test_answer_may_use_scipy():
+    outcomes = sandbox.run_steps(steps("from scipy.stats import norm\nfound = norm.cdf(0)"))
+    assert outcomes == [Outcome(seconds=outcomes[0].seconds), Outcome([[0.5]], seconds=outcomes[1].seconds)]
+
+
 def test_time_of_a_probe_is_that_of_its_calls_alone():
     probe = "import time\ndef probe(seconds):\n    time.sleep(seconds)\n    return 1"
     outcomes = sandbox.run_steps(
