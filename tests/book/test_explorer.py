@@ -110,7 +110,9 @@ def test_random_specs_cost_what_python_says_and_bad_ones_get_its_sentence(arithm
     answers = arithmetic(cases)
     for case, answer in zip(cases, answers, strict=True):
         assert answer == in_python(*case), case
-    assert sum("error" in answer for answer in answers) >= 150
+    are_bad = ["error" in answer for answer in answers]
+    # 32 and 149: some images are too small for their network, and one wrong side is large enough.
+    assert sum(are_bad[:300]) < 100 and sum(are_bad[300:]) > 140
 
 
 def test_presets_are_those_of_python(browser):

@@ -44,6 +44,7 @@ def test_networks_of_a_depth_are_of_equal_size(depth):
     plain, residual, dense = (connections.parameters(*size(kind, depth)) for kind in KINDS)
     assert plain == residual and abs(dense - plain) <= 0.02 * plain
     plain, residual, dense = (connections.multiply_adds(*size(kind, depth)) for kind in KINDS)
+    # The nearest are 0.7 to 9.7 percent off; the second nearest would be up to 24.
     assert plain == residual and abs(dense - plain) <= 0.1 * plain
 
 

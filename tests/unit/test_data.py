@@ -596,7 +596,8 @@ def test_augmentation_differs_from_image_to_image_and_from_pass_to_pass_but_not_
         return [next(iter(batches))[0].asnumpy() for _ in range(2)]
 
     first, second = two_passes()
-    assert len({image.tobytes() for image in first}) > 10
+    # Of 50 variants there are 25 or fewer if all images share a draw: the mirroring, or the move down or right.
+    assert len({image.tobytes() for image in first}) > 25
     assert (first != second).any()
     numpy.testing.assert_array_equal([first, second], two_passes())
 

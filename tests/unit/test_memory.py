@@ -288,13 +288,14 @@ def test_chapter_prints_the_lines_that_measure_as_the_library_holds_them(name):
 
 
 def test_a_forward_pass_alone_keeps_nothing_for_a_backward_pass():
-    # 23 to 25 MB. If it kept what the backward pass reads, that would come on top.
+    # 23 to 28 MB. If it kept what the backward pass reads, that would come on top.
     assert measure.peak_memory(plain, SHAPE, "forward") < KEPT
 
 
 def test_a_memory_efficient_network_holds_one_layer_at_a_time():
-    # 55 to 57 MB, of which 20 MB are kept; 73 MB or more if MXNet may work ahead of the layer whose turn it is.
-    assert KEPT_EFFICIENTLY < measure.peak_memory(efficient, SHAPE) < KEPT_EFFICIENTLY + 46e6
+    # 55 to 58 MB, of which 20 MB are kept; 73 MB or more if MXNet may work ahead of the layer whose turn it is.
+    # After the step, when its peak is over, 24 MB.
+    assert KEPT_EFFICIENTLY + 20e6 < measure.peak_memory(efficient, SHAPE) < KEPT_EFFICIENTLY + 46e6
 
 
 def test_out_of_memory_is_a_result():
