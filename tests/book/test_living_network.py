@@ -282,12 +282,14 @@ def test_pointing_at_a_pixel_frames_its_receptive_field(tab):
 
 
 def test_each_question_has_a_setting(tab):
-    everything = total(tab)
+    totals = [total(tab)]
     for button in tab.locator(".living-presets button").all():
         button.click()
         assert status(tab).endswith(".")
-    # The last one switches everything on: 45 of 50 garments are right again.
-    assert tab.locator(".living-off").count() == 0 and total(tab) == everything > 40
+        totals.append(total(tab))
+    assert tab.locator(".living-off").count() == 0
+    # 45 of 50 garments at first, 5 to 16 where something is off, and in the end, with everything on, 45 again.
+    assert min(totals) < 20 and totals[-1] == totals[0] > 40
 
 
 def answers(tab):
