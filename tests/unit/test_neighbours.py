@@ -29,7 +29,7 @@ def test_small_network_classifies_images_of_32_pixels(kind):
 
 def test_small_networks_have_equal_parameters_within_three_percent():
     counts = [measure.layer_table(SmallNetwork(kind), (1, 1, 32, 32))["parameters"].sum() for kind in SMALL]
-    # 1.4 percent; with five more hidden outputs, VGG's would make it 4.6.
+    # 1.4 percent; with five more hidden outputs, VGG would make it 4.8.
     assert max(counts) < 1.03 * min(counts)
 
 
