@@ -1,5 +1,6 @@
 """The assignments: what students get, what the key holds, and what a cheat gains from the grader."""
 
+import base64
 import json
 import os
 import re
@@ -7,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from textwrap import dedent
@@ -21,7 +21,6 @@ from nbclient import NotebookClient
 
 from grader import build, grade, sandbox
 from grader.trained_network import hand_in, moved, moved_data
-from utils import CORES
 from utils.data import FashionMNIST
 from utils.densenet import DenseNet
 from utils.spec import imagenet_spec
@@ -55,6 +54,7 @@ def solved(notebook):
     for cell in solution.cells:
         # Assignment 3 measures networks of these depths, for most of its time. The same code measures one layer.
         cell.source = cell.source.replace("num_layers in (4, 8, 16):", "num_layers in (1,):")
+        cell.source = cell.source.replace("measured(DenseNet, 4)", "measured(DenseNet, 1)")
     NotebookClient(solution, timeout=1800).execute(cwd=str(ROOT / "assignments"))
     return solution
 
@@ -69,14 +69,34 @@ def test_solution_runs_from_top_to_bottom_and_gets_all_points(master, masters):
     assert "this notebook can be handed in" in printed
 
 
+FEW = 500
+FEW_IMAGES = f"""
+for split in ("val", "test"):
+    data.images[split], data.labels[split] = data.images[split][:{FEW}], data.labels[split][:{FEW}]
+"""
+
+
+def ask_for_few_images(key) -> None:
+    """Let the questions of the assignment with a network ask for the labels of the first images alone."""
+    for question in key["questions"]:
+        for arguments, labels in zip(question["inputs"], question["expected"], strict=True):
+            images = base64.b64decode(arguments[-1])
+            arguments[-1] = base64.b64encode(images[: len(images) // len(labels) * FEW]).decode()
+            del labels[FEW:]
+
+
 @needs_sandbox
 @pytest.mark.parametrize("quick", ["1", pytest.param("", marks=pytest.mark.all_hosts)], ids=["quick", "in full"])
 def test_trained_network_gets_the_points_of_its_accuracy(quick, masters, monkeypatch):
     monkeypatch.setenv("COURSE_QUICK", quick)
     notebook, key = deepcopy(masters[NETWORK])
+    if quick:
+        (training,) = (cell for cell in notebook.cells if "trainer.fit" in cell.source)
+        training.source = training.source.replace("net = DenseNet", f"{FEW_IMAGES}net = DenseNet")
+        ask_for_few_images(key)
     solution = solved(notebook)
     key["questions"][0]["shares"] = [{"share": 0.2, "points": 4}, {"share": 0.865, "points": 5}]
-    state_what_was_printed(solution)
+    state_what_was_printed(solution, key["questions"][1])
     graded = graded_with(solution, key)
     assert graded["verdicts"]["network"]["points"] == (4 if quick else 5), graded["verdicts"]
     assert graded["verdicts"]["accuracies"]["points"] == 1, graded["verdicts"]
@@ -87,15 +107,15 @@ def graded_with(notebook, key):
     return grade.grade(nbformat.writes(notebook).encode(), key)
 
 
-def state_what_was_printed(solution) -> None:
+def state_what_was_printed(solution, question) -> None:
     """Put the accuracies that the notebook shows into the cell that reports them."""
     printed = "".join(output.get("text", "") for cell in solution.cells for output in cell.get("outputs", []))
     lines = ["# answer: accuracies", "num_designs = 1"]
-    for split, num_images in (("validation", 5_000), ("test", 10_000)):
+    for split, labels in zip(("validation", "test"), question["expected"], strict=True):
         found = re.search(rf"accuracy on the {split} images: ([0-9.]+)", printed)
         assert found
         share = round(float(found[1]), 3)
-        error = round((share * (1 - share) / num_images) ** 0.5, 4)
+        error = round((share * (1 - share) / len(labels)) ** 0.5, 4)
         lines += [f"{split}_accuracy = {share}", f"{split}_error = {error}"]
     build.answer_cells(solution)[1].source = "\n".join(lines)
 
@@ -219,14 +239,13 @@ for descriptor in range(64):
 """
 FRAMES = """
 import sys
-frame, seen = sys._getframe().f_back, {}
-while frame:
-    seen |= frame.f_locals
-    frame = frame.f_back
-STEPS = seen["steps"]
 def channels_read(*arguments):
-    (found,) = [s["expected"][s["inputs"].index(list(arguments))] for s in STEPS if "expected" in s]
-    return found
+    frame, seen = sys._getframe(), {}
+    while frame:
+        seen |= frame.f_locals
+        frame = frame.f_back
+    step = seen["step"]
+    return step["expected"][step["inputs"].index(list(arguments))]
 """
 EQUAL = """
 class Equal(list):
@@ -290,29 +309,29 @@ FAILURES = """
 def channels_read(initial, *_):
     raise [ValueError, KeyError, OSError][initial % 3]
 """
-# What stands in the place of the first answer; all but the first question is answered rightly.
+# What stands in the place of an answer. First come those that end the sandbox, for what is above them runs once more.
 THREATS = {
     "hangs": HANG,
-    "hangs in the probe": "def channels_read(*_):\n    while True: pass",
     "drips": DRIP,
-    "ends the process": "import os; os._exit(0)",
-    "ends with the words of the end": END + "os._exit(0)",
-    "floods": "def channels_read(*_):\n    return list(range(10**5))",
-    "prints a flood": "for _ in range(10**5): print('x' * 1000)\ndef channels_read(*_): return []",
-    "nests deeply": "def channels_read(*_):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
-    "takes all memory": "x = [bytearray(2**28) for _ in range(10**4)]",
+    "ends_the_process": "import os; os._exit(0)",
+    "ends_with_the_words_of_the_end": END + "os._exit(0)",
+    "takes_all_memory": "x = [bytearray(2**28) for _ in range(10**4)]",
     "forks": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
-    "equals everything": EQUAL,
-    "patches the checker": CHECKER,
-    "forges the protocol": FORGE + "def channels_read(*_): return []",
-    "reads frames": FRAMES,
-    "reads the disk": OUTSIDE,
-    "writes where it can": WRITE,
-    "uses the network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
-    "tells what was asked": NAMES,
-    "fails for what was asked": FAILURES,
-    "is half a character": "x = '\ud800'",
-    "is empty": "",
+    "patches_the_checker": CHECKER,
+    "forges_the_protocol": FORGE + "def channels_read(*_): return []",
+    "hangs_in_the_probe": "def channels_read(*_):\n    while True: pass",
+    "floods": "def channels_read(*_):\n    return list(range(10**5))",
+    "prints_a_flood": "for _ in range(10**5): print('x' * 1000)\ndef channels_read(*_): return []",
+    "nests_deeply": "def channels_read(*_):\n    x = []\n    for _ in range(900): x = [x]\n    return x",
+    "equals_everything": EQUAL,
+    "reads_frames": FRAMES,
+    "reads_the_disk": OUTSIDE,
+    "writes_where_it_can": WRITE,
+    "uses_the_network": "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)",
+    "tells_what_was_asked": NAMES,
+    "fails_for_what_was_asked": FAILURES,
+    "is_half_a_character": "x = '\ud800'",
+    "is_empty": "",
 }
 
 
@@ -325,44 +344,58 @@ def cheating(notebook, source: str):
 
 @pytest.fixture(scope="module")
 def graded(masters):
-    """Each threat's verdicts. What is right needs a seventh of these seconds, and a third of this memory."""
+    """The verdicts on one submission, in which each threat answers a question of its own, and is followed by what is
+    right.
+
+    What is right needs a seventh of these seconds, and a third of this memory.
+    """
     notebook, key = deepcopy(masters[BLOCKS])
+    submission = build.with_solutions(notebook)
+    right_cell, question = build.answer_cells(submission)[0], json.dumps(key["questions"][0])
+    cells, names, questions = [], [], []
+    for threat, source in THREATS.items():
+        for name, answer in ((threat, f"# answer: channels_read\n{source}"), (f"below_{threat}", right_cell.source)):
+            cells.append(nbformat.v4.new_code_cell(answer.replace("channels_read", name)))
+            names.append({"name": name})
+            questions.append(json.loads(question.replace("channels_read", name)))
+    place = submission.cells.index(right_cell)
+    submission.cells[place:place] = cells
+    place = key["cells"].index({"name": "channels_read"})
+    key["cells"][place:place] = names
+    key["questions"][:0] = questions
     for question in key["questions"]:
-        question["seconds"] = 2
-    slots = list(range(CORES))
-
-    def grade_one(source):
-        slot = slots.pop()
-        try:
-            return grade.grade(cheating(notebook, source), key, slot)["verdicts"]
-        finally:
-            slots.append(slot)
-
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(CORES) as pool:
+        question["seconds"] = 1 if question["name"] in THREATS else 2
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sandbox, "STEP_SECONDS", 2)
         patch.setattr(sandbox, "MEMORY_BYTES", 2**30)
-        return dict(zip(THREATS, pool.map(grade_one, THREATS.values()), strict=True))
+        return grade.grade(json.dumps(submission).encode(), key)["verdicts"]
 
 
 @needs_sandbox
 @pytest.mark.parametrize("name", THREATS)
-def test_cheat_or_accident_costs_its_own_question_and_no_other(name, graded):
-    assert [verdict["points"] for verdict in graded[name].values()] == [0, 2, 4, 2], graded[name]
+def test_cheat_or_accident_costs_its_own_question_and_not_the_next(name, graded):
+    assert [graded[name]["points"], graded[f"below_{name}"]["points"]] == [0, 2], graded[name]
+
+
+@needs_sandbox
+def test_answers_that_need_mxnet_get_their_points_below_all_threats(graded, masters):
+    _, key = masters[BLOCKS]
+    assert [graded[question["name"]]["points"] for question in key["questions"]] == [2, 2, 4, 2]
 
 
 @needs_sandbox
 def test_remarks_say_what_went_wrong_and_nothing_of_what_was_asked(graded):
-    remarks = {name: verdicts["channels_read"]["remark"] for name, verdicts in graded.items()}
+    remarks = {name: graded[name]["remark"] for name in THREATS}
     assert remarks["hangs"] == remarks["drips"] == "The code ran for too long."
-    assert remarks["takes all memory"] == "The code took more than 1 GB of memory."
-    assert remarks["hangs in the probe"] == remarks["tells what was asked"]
-    assert remarks["forges the protocol"] == "The code wrote what only the grader's own code may write."
-    assert remarks["ends the process"] == "The code ended its process."
-    assert remarks["tells what was asked"] == remarks["fails for what was asked"]
-    assert remarks["tells what was asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
+    assert remarks["takes_all_memory"] == "The code took more than 1 GB of memory."
+    assert remarks["hangs_in_the_probe"] == remarks["tells_what_was_asked"]
+    assert remarks["forges_the_protocol"] == "The code wrote what only the grader's own code may write."
+    assert remarks["ends_the_process"] == "The code ended its process."
+    assert remarks["tells_what_was_asked"] == remarks["fails_for_what_was_asked"]
+    assert remarks["tells_what_was_asked"].startswith("0 of 8 answers were right. To 8 no answer came: the code failed")
     # It has come to the end of its search, and found nothing.
-    assert remarks["reads the disk"] == "0 of 8 answers were right."
-    assert remarks["uses the network"] == "The code stopped with OSError."
+    assert remarks["reads_the_disk"] == "0 of 8 answers were right."
+    assert remarks["uses_the_network"] == "The code stopped with OSError."
 
 
 @needs_sandbox
@@ -476,11 +509,8 @@ def test_recipe_for_gradescope_grades_and_leaves_nothing_that_answers_the_questi
     notebook, _ = masters[BLOCKS]
     right = hand_in(build.with_solutions(notebook))
     assert right["score"] == 10 and "Right." in right["output"] and right["output_format"] == "html"
-    assert hand_in(nbformat.v4.new_notebook())["score"] == 0
-    loader = build.for_students(notebook)
-    for number, cell in enumerate(build.answer_cells(loader)):
-        cell.source = f"# answer: {build.name_of(cell)}\n{DAEMON + LOADER if number == 0 else ''}"
-    assert hand_in(loader)["score"] == 0
+    loader = nbformat.v4.new_code_cell(f"# answer: channels_read\n{DAEMON + LOADER}")
+    assert hand_in(nbformat.v4.new_notebook(cells=[loader]))["score"] == 0
     left = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "left-behind"]
     if os.geteuid() != 0:  # all has one user, and what outlives the grader ends with the container
         for process in left:
@@ -502,7 +532,7 @@ def test_sandbox_shows_of_the_course_what_students_need_and_no_more():
 def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_path):
     for program in ("choom", "prlimit", "setpriv", "taskset"):
         (tmp_path / program).symlink_to("/usr/bin/true")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", Path(__file__).with_name("test_sandbox.py")]
     environment = {**os.environ, "PATH": str(tmp_path)}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, run.stdout + run.stderr
@@ -513,7 +543,7 @@ def test_run_without_bubblewrap_ends_with_one_sentence_on_what_to_install(tmp_pa
 
 @needs_sandbox
 def test_lost_metadata_a_lost_name_and_new_cells_do_not_matter(masters, monkeypatch):
-    monkeypatch.setattr(sandbox, "STEP_SECONDS", 3)
+    monkeypatch.setattr(sandbox, "STEP_SECONDS", 1)
     notebook, key = masters[BLOCKS]
     solution = build.with_solutions(notebook)
     for cell in solution.cells:
@@ -559,22 +589,26 @@ def test_network_over_the_budget_or_of_another_spec_cannot_be_handed_in(untraine
 
 @needs_sandbox
 def test_forged_network_gets_no_points_and_the_remark_says_why(masters, untrained):
-    notebook, key = masters[NETWORK]
-    key = {**key, "questions": key["questions"][:1]}
-    cell = build.answer_cells(notebook)[0]
+    notebook, key = deepcopy(masters[NETWORK])
+    question = key["questions"][0]
     large = hand_in(*untrained["large"], parameters=10**9, activation_bytes=10**12).data
-    for shown, remark in (
-        (large, "No labels came: is the network within its budgets, and was it built from its spec?"),
-        (large[:1000] + '"', "No labels came: is the network within its budgets, and was it built from its spec?"),
-        (
-            'href="data:application/octet-stream;base64,AAAA"',
-            "No labels came: is the network within its budgets, and was it built from its spec?",
-        ),
-        ("", "Nothing was handed in as network."),
-    ):
-        cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": shown})]
-        verdict = grade.grade(nbformat.writes(notebook).encode(), key)["verdicts"]["network"]
-        assert verdict == {"points": 0, "remark": remark}
+    forged = {
+        "too_large": large,
+        "cut_off": large[:1000] + '"',
+        "no_network": 'href="data:application/octet-stream;base64,AAAA"',
+        "missing": "",
+    }
+    key["cells"] = [{"name": name, "trained": True} for name in forged]
+    key["questions"] = [
+        question | {"name": name, "probe": re.sub(r"\bnetwork\b", name, question["probe"])} for name in forged
+    ]
+    for name, shown in forged.items():
+        output = nbformat.v4.new_output("display_data", {"text/html": shown})
+        notebook.cells.append(nbformat.v4.new_code_cell(f"# answer: {name}", outputs=[output]))
+    no_labels = "No labels came: is the network within its budgets, and was it built from its spec?"
+    remarks = dict.fromkeys(forged, no_labels) | {"missing": "Nothing was handed in as missing."}
+    verdicts = graded_with(notebook, key)["verdicts"]
+    assert verdicts == {name: {"points": 0, "remark": remark} for name, remark in remarks.items()}
 
 
 def test_moved_images_are_whole_and_moved_by_at_most_two_pixels():
@@ -598,8 +632,9 @@ def test_students_and_grader_judge_by_the_same_moved_images_and_train_on_others(
 @pytest.fixture
 def graded_report(masters, untrained):
     """A function that grades what is reported of the small network; it returns the result."""
-    notebook, key = masters[NETWORK]
-    key = {**key, "questions": key["questions"][1:]}
+    notebook, key = deepcopy(masters[NETWORK])
+    del key["questions"][0]
+    ask_for_few_images(key)
     submission = build.with_solutions(notebook)
     network, accuracies = build.answer_cells(submission)
     handed_in = hand_in(*untrained["small"], parameters=10**9, activation_bytes=10**12).data
@@ -625,5 +660,5 @@ def test_code_in_the_place_of_reported_numbers_is_not_run(graded_report):
 @needs_sandbox
 def test_reported_numbers_of_another_network_get_no_points(graded_report):
     shares = "validation_accuracy = 0.5\ntest_accuracy = 0.5"
-    graded = graded_report(f"{shares}\nvalidation_error = 0.0071\ntest_error = 0.005")
+    graded = graded_report(f"{shares}\nvalidation_error = 0.0224\ntest_error = 0.0224")
     assert graded["verdicts"]["accuracies"] == NO_POINTS
