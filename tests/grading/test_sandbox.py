@@ -317,7 +317,8 @@ def test_fork_storm_keeps_to_the_processes_of_its_own_submission(new_group):
     group, neighbour = new_group(), new_group()
     storm = start(group, STORM)
     most = FEW if limit(group, "pids.max") else sandbox.PROCESSES
-    assert most // 2 < int(storm.stdout.readline()) < most
+    # A few are the sandbox's own.
+    assert most - 8 < int(storm.stdout.readline()) < most
     assert start(neighbour, "print('runs')").communicate()[0] == "runs\n"
     storm.kill()
 
@@ -378,7 +379,8 @@ print(found, flush=True)
 
 def test_memory_that_counts_for_no_process_is_little(new_group):
     said, _ = start(new_group(), SOCKETS).communicate()
-    assert 0 < int(said) < 2**27
+    # Seen: 59 million bytes in 256 files, 119 in 512.
+    assert 0 < int(said) < 90_000_000
 
 
 @pytest.mark.usefixtures("groups", "without_mxnet")
