@@ -367,6 +367,7 @@ def graded(masters):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sandbox, "STEP_SECONDS", 2)
         patch.setattr(sandbox, "MEMORY_BYTES", 2**30)
+        patch.setattr(sandbox, "SUBMISSION_SECONDS", 240 * len(THREATS))
         return grade.grade(json.dumps(submission).encode(), key)["verdicts"]
 
 
