@@ -27,5 +27,8 @@ const Elements = (() => {
     else doIt();
   }
 
-  return { html, svg, scrolling, grouped, inWords, sentence, define };
+  // A link to a section of the page, such as the one past the menus, changes the address too, and asks for nothing else.
+  const leadsToSection = () => document.getElementById(location.hash.slice(1)) !== null;
+
+  return { html, svg, scrolling, grouped, inWords, sentence, define, leadsToSection };
 })();

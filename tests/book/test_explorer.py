@@ -185,6 +185,14 @@ def test_links_of_the_page_lead_to_settings(explorer):
         assert sentence(shown) == "" and fragment(shown) in link.get_attribute("href")
 
 
+def test_link_past_the_menus_changes_no_setting(explorer):
+    shown = explorer()
+    setting(shown, "growth rate").fill("12")
+    shown.page.locator("#pst-skip-link a").press("Enter")
+    shown.page.wait_for_timeout(100)
+    assert setting(shown, "growth rate").input_value() == "12"
+
+
 def test_bad_setting_says_why_and_keeps_the_last_good_result(explorer):
     shown = explorer("#network=201&batch=16")
     setting(shown, "growth rate").fill("")

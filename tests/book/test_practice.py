@@ -572,7 +572,16 @@ def test_links_of_the_page_lead_to_sets(practice):
     assert links.count() == 6
     for link in links.all():
         link.click()
-        assert "question 1 of 10" in shown.locator(".practice-place").text_content()
+        shown.locator(".practice-place", has_text="question 1 of 10").wait_for()
+
+
+def test_link_past_the_menus_changes_no_question(practice):
+    shown = practice("#set=channels&seed=7")
+    shown.get_by_role("textbox").fill("40")
+    shown.page.locator("#pst-skip-link a").press("Enter")
+    shown.page.wait_for_timeout(100)
+    assert shown.get_by_role("textbox").input_value() == "40"
+    assert "question 1 of 10" in shown.locator(".practice-place").text_content()
 
 
 def test_progress_stays_is_exported_and_is_deleted(practice):

@@ -10,7 +10,7 @@
 
 (() => {
   const { presets, CHOICES, checkSpec, layers, byStage, total, memoryEfficient } = DenseNetCost;
-  const { html, svg, scrolling, grouped, inWords, sentence, define } = Elements;
+  const { html, svg, scrolling, grouped, inWords, sentence, define, leadsToSection } = Elements;
   const PARTS = ["drawing", "table", "memory"];
   const MOST_LAYERS = 1000;
 
@@ -261,11 +261,11 @@
       this.build();
       this.fill(settingsOf(this.network));
       this.open();
-      if (this.hasAttribute("linked")) addEventListener("hashchange", this.open);
+      if (this.hasAttribute("linked")) addEventListener("hashchange", this.follow);
     }
 
     disconnectedCallback() {
-      removeEventListener("hashchange", this.open);
+      removeEventListener("hashchange", this.follow);
     }
 
     build() {
@@ -318,6 +318,8 @@
       const text = ({ value, placeholder }) => value || placeholder || "";
       return Object.fromEntries(names.map((name) => [name, asValue(text(this.controls[name]), name)]));
     }
+
+    follow = () => leadsToSection() || this.open();
 
     open = () => {
       const given = {};

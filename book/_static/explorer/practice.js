@@ -7,7 +7,7 @@
 
 (() => {
   const { KINDS, LEVELS, drill, drillsOfSet, judge } = DenseNetDrills;
-  const { html, scrolling, grouped, sentence, define } = Elements;
+  const { html, scrolling, grouped, sentence, define, leadsToSection } = Elements;
 
   const NAMES = {
     channels: "channels",
@@ -171,11 +171,11 @@
       this.progress = new Progress();
       this.build();
       this.open();
-      addEventListener("hashchange", this.open);
+      addEventListener("hashchange", this.follow);
     }
 
     disconnectedCallback() {
-      removeEventListener("hashchange", this.open);
+      removeEventListener("hashchange", this.follow);
     }
 
     build() {
@@ -206,6 +206,8 @@
     }
 
     // Begin what the address asks for.
+    follow = () => leadsToSection() || this.open();
+
     open = () => {
       const fragment = new URLSearchParams(location.hash.slice(1));
       this.set = null;
