@@ -7,13 +7,14 @@ chapter's setup cell brings it, as it does in Colab.
 import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tools.environment import PIP_SETTINGS, ROOT, EnvironmentProblem, run
+from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, run
 
 LOCK_FILE = Path(__file__).with_suffix(".lock")
 FOLDER = ROOT / ".frameworks"
@@ -22,9 +23,8 @@ KERNELS = FOLDER / "share" / "jupyter"
 # Written last: says from which lock file and where the folder was made, for its programs know their own place.
 STAMP = FOLDER / "installed"
 IMPORTED = re.compile(r"\b(?:import|from) (?:torch|keras|jax)\b")
-# PyPI's wheel of PyTorch needs gigabytes of CUDA. pip asks every index for every package, so this one is named for
-# PyTorch alone.
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+# PyPI's wheel of PyTorch needs gigabytes of CUDA.
+TORCH_WHEELS = "https://download.pytorch.org/whl/cpu/torch/"
 REQUIREMENT = re.compile(r"^\S+==.*(?:\n +.*)*", re.MULTILINE)
 
 
@@ -50,9 +50,9 @@ def is_whole() -> bool:
 
 
 def install(requirements: list[str], *options: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "--no-deps", "--require-hashes"]
-    command = [*pip, "--no-compile", "--only-binary=:all:", *options, "--requirement", "/dev/stdin"]
-    run(command, "installing PyTorch and Keras", PIP_SETTINGS, "\n".join(requirements))
+    pip = [find_uv(), "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "--require-hashes"]
+    command = [*pip, "--only-binary=:all:", *options, "--requirement", "-"]
+    run(command, "installing PyTorch and Keras", certificates(), "\n".join(requirements))
 
 
 def make() -> None:
@@ -67,7 +67,8 @@ def make() -> None:
         run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
         requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
         torch = [requirement for requirement in requirements if requirement.startswith("torch==")]
-        install(torch, "--extra-index-url", TORCH_INDEX, "--retries", "1")
+        wheels = os.environ.get("PIP_FIND_LINKS", TORCH_WHEELS).split()
+        install(torch, "--no-index", *(f"--find-links={place}" for place in wheels))
         install([requirement for requirement in requirements if requirement not in torch])
         kernel = KERNELS / "kernels" / "python3" / "kernel.json"
         command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -48,11 +48,19 @@ def calls(monkeypatch, tmp_path):
     return listed
 
 
-def test_pytorch_alone_comes_from_its_own_index_and_everything_has_a_hash(calls):
+@pytest.mark.parametrize(
+    ("settings", "wheels"),
+    [({}, [frameworks.TORCH_WHEELS]), ({"PIP_FIND_LINKS": "/here /there"}, ["/here", "/there"])],
+)
+def test_pytorch_alone_comes_from_its_own_wheels_and_everything_has_a_hash(calls, monkeypatch, settings, wheels):
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     frameworks.make()
     _, (first, torch), (second, others) = calls
     assert torch.startswith("torch==2.13.0+cpu") and torch.count("==") == 1 and "torch==" not in others
-    assert frameworks.TORCH_INDEX in first and frameworks.TORCH_INDEX not in second
+    assert [word for word in first if "://" in word or "=/" in word] == [f"--find-links={place}" for place in wheels]
+    assert "--no-index" in first and "--no-index" not in second
     assert others.count("==") == frameworks.LOCK_FILE.read_text().count("==") - 1
     for command, requirements in ((first, torch), (second, others)):
         assert "--require-hashes" in command and requirements.count("--hash=sha256:") >= requirements.count("==")
