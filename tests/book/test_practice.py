@@ -14,7 +14,7 @@ from utils.spec import cifar_spec, densenet_spec
 
 PAGE = "book/practice.html"
 KINDS = ("channels", "shapes", "parameters", "memory", "mistakes")
-NUM_SEEDS = 300
+NUM_SEEDS = 150
 TIMES = "\N{MULTIPLICATION SIGN}"
 MAKE = """([kind, level, numSeeds]) => JSON.stringify(Array.from({length: numSeeds}, (_, seed) =>
   DenseNetDrills.drill(kind, level, seed)))"""

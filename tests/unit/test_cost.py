@@ -116,8 +116,8 @@ def specs(draw):
 
 
 @given(specs(), st.integers(0, 20), st.integers(1, 4), st.integers(1, 12), st.integers(1, 2))
-# Any two choices of two keys meet in a hundred about 25 times; a layer more repeats what the one before it does.
-@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+# Any two choices of two keys meet in fifty about 12 times; a layer more repeats what the one before it does.
+@settings(max_examples=50, deadline=None, derandomize=True, print_blob=True)
 def test_each_layer_of_any_network_costs_what_is_measured(spec, more, channels, num_classes, batch):
     side = SMALLEST_SIDES[spec["stem"]][len(spec["blocks"]) - 1] + more
     assert_cost_is_what_the_network_measures(spec, side, channels, num_classes, batch)
