@@ -32,7 +32,7 @@ ifdef ONLY
 	@$(RUN) tools.dataset
 	@$(PYTEST) $(or $(wildcard $(ONLY)*.ipynb),$(ONLY))
 else
-	@echo "Replaying every chapter and testing everything, in 11 to 20 minutes on two cores"
+	@echo "Replaying every chapter and testing everything, in 10 to 20 minutes on two cores"
 	@python3 tools/system_packages.py
 	@$(MAKE) --no-print-directory environment
 	@$(RUN) tools.browser
@@ -48,7 +48,7 @@ check: lint  ## lint, types and unit tests, without the book
 	@$(RUN) tools.dataset
 	@$(PYTEST) tests/unit
 
-test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, and load the GPU build (4 GB, two hours)
+test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, print the whole book, load the GPU build (4 GB, two hours)
 	@$(RUN) pytest tests -m all_hosts
 
 notebooks: environment  ## execute the chapters whose source changed; NAME=03 executes one
