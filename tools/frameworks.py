@@ -67,7 +67,7 @@ def make() -> None:
         run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
         requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
         torch = [requirement for requirement in requirements if requirement.startswith("torch==")]
-        wheels = os.environ.get("PIP_FIND_LINKS", TORCH_WHEELS).split()
+        wheels = (os.environ.get("PIP_FIND_LINKS") or TORCH_WHEELS).split()
         install(torch, "--no-index", *(f"--find-links={place}" for place in wheels))
         install([requirement for requirement in requirements if requirement not in torch])
         kernel = KERNELS / "kernels" / "python3" / "kernel.json"

@@ -203,15 +203,15 @@ def focus_path(tab, skips):
     tab.keyboard.down("Tab")
     if skips:
         tab.keyboard.press("Enter")
-    walk = {"stops": [], "isOver": False}
-    while not walk["isOver"] and len(walk["stops"]) < TAB_STOPS_AT_MOST:
+    for _ in range(TAB_STOPS_AT_MOST // 20):
         for _ in range(20):
             tab.keyboard.down("Tab")
-        walk = tab.evaluate("walk")
+        if tab.evaluate("walk.isOver"):
+            break
     tab.keyboard.up("Tab")
     # The last keys may have gone on at the top, where the link past the menus, once focused, covers a button.
     tab.evaluate("document.activeElement.blur(); document.documentElement.style.opacity = ''")
-    return walk["stops"]
+    return tab.evaluate("walk.stops")
 
 
 @cache

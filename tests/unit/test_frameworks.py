@@ -50,7 +50,11 @@ def calls(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "wheels"),
-    [({}, [frameworks.TORCH_WHEELS]), ({"PIP_FIND_LINKS": "/here /there"}, ["/here", "/there"])],
+    [
+        ({}, [frameworks.TORCH_WHEELS]),
+        ({"PIP_FIND_LINKS": ""}, [frameworks.TORCH_WHEELS]),
+        ({"PIP_FIND_LINKS": "/here /there"}, ["/here", "/there"]),
+    ],
 )
 def test_pytorch_alone_comes_from_its_own_wheels_and_everything_has_a_hash(calls, monkeypatch, settings, wheels):
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

@@ -205,9 +205,9 @@
       this.replaceChildren(...task, this.records, this.note, actions);
     }
 
-    // Begin what the address asks for.
     follow = () => leadsToSection() || this.open();
 
+    // Begin what the address asks for.
     open = () => {
       const fragment = new URLSearchParams(location.hash.slice(1));
       this.set = null;
