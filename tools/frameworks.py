@@ -71,6 +71,8 @@ def make() -> None:
         install(torch, "--no-index", *(f"--find-links={place}" for place in wheels))
         install([requirement for requirement in requirements if requirement not in torch])
         kernel = KERNELS / "kernels" / "python3" / "kernel.json"
+        # uv's files are links to its cache: to write into one would change it in every environment.
+        kernel.unlink()
         command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
         STAMP.write_text(fingerprint())

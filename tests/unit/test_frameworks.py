@@ -36,10 +36,15 @@ def calls(monkeypatch, tmp_path):
     for name in ("FOLDER", "KERNELS", "STAMP", "PYTHON"):
         monkeypatch.setattr(frameworks, name, tmp_path / getattr(frameworks, name).relative_to(ROOT))
     monkeypatch.setattr(frameworks, "ROOT", tmp_path)
+    cached = tmp_path / "cached.json"
+    cached.write_text("of every environment")
 
     def run(command, doing, settings, answer=""):
         listed.append(([str(word) for word in command], answer))
-        (frameworks.KERNELS / "kernels" / "python3").mkdir(parents=True, exist_ok=True)
+        kernel = frameworks.KERNELS / "kernels" / "python3" / "kernel.json"
+        if not kernel.exists():
+            kernel.parent.mkdir(parents=True)
+            kernel.hardlink_to(cached)
         frameworks.PYTHON.parent.mkdir(exist_ok=True)
         frameworks.PYTHON.unlink(missing_ok=True)
         frameworks.PYTHON.symlink_to(sys.executable)
@@ -77,6 +82,12 @@ def test_it_is_made_once_and_again_when_its_stamp_is_gone_or_of_another_folder(c
     frameworks.STAMP.write_text(frameworks.STAMP.read_text() + "/moved")
     frameworks.make()
     assert len(calls) == 6
+
+
+def test_a_file_that_uv_linked_to_its_cache_is_replaced_and_not_changed(calls, tmp_path):
+    frameworks.make()
+    assert str(frameworks.PYTHON) in (frameworks.KERNELS / "kernels" / "python3" / "kernel.json").read_text()
+    assert (tmp_path / "cached.json").read_text() == "of every environment"
 
 
 def test_an_installation_that_failed_is_not_taken_for_whole(calls, monkeypatch):
