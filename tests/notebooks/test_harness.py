@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -238,6 +239,11 @@ def run(tmp_path_factory):
         subject = re.search(r"\[(.*)\]", case.get("name"))[1] if of_a_cell is None else of_a_cell.get("value")
         failures[subject] += [fault.text for fault in (*case.iter("failure"), *case.iter("error"))]
     return process.stdout, failures
+
+
+def test_notebooks_are_replayed_by_the_python_of_the_tests():
+    # Another environment's kernel has other packages, and might pass with them.
+    assert KernelManager(kernel_name="python3").format_kernel_cmd()[0] == sys.executable
 
 
 @pytest.mark.parametrize("name", FAULTS)
