@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -243,7 +242,8 @@ def run(tmp_path_factory):
 
 def test_notebooks_are_replayed_by_the_python_of_the_tests():
     # Another environment's kernel has other packages, and might pass with them.
-    assert KernelManager(kernel_name="python3").format_kernel_cmd()[0] == sys.executable
+    manager = NotebookClient(new_notebook(), kernel_name="python3").create_kernel_manager()
+    assert manager.format_kernel_cmd()[0] == sys.executable
 
 
 @pytest.mark.parametrize("name", FAULTS)
