@@ -42,7 +42,7 @@ else
 endif
 
 lint: environment
-	@$(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --error-on-warnings && $(RUN) mypy
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && .venv/bin/biome ci --colors=off --error-on-warnings && $(RUN) mypy
 
 check: lint  ## lint, types and unit tests, without the book
 	@$(RUN) tools.dataset
