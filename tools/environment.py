@@ -77,9 +77,18 @@ def fingerprint() -> str:
     return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
 
 
+def runs(*command: Path | str) -> bool:
+    """Whether a program starts, and ends well."""
+    words = [str(word) for word in command]
+    try:
+        return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
 def has_python() -> bool:
     """Whether the Python of .venv runs: a move of the folder or the end of the Python behind it may have broken it."""
-    return PYTHON.exists() and subprocess.run([str(PYTHON), "-S", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+    return runs(PYTHON, "-S", "-c", "")
 
 
 def is_whole() -> bool:
@@ -90,14 +99,12 @@ def is_whole() -> bool:
 def find_uv() -> Path:
     """The program uv: the machine's own, or one that pip puts into .uv, whole or not at all."""
     installed = os.environ.get("UV") or shutil.which("uv")
-    if installed:
+    if installed and runs(installed, "--version"):
         return Path(installed)
     program = UV_FOLDER / "bin" / "uv"
-    if program.exists():
+    if runs(program, "--version"):
         return program
-    if subprocess.run(
-        [sys.executable, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ).returncode:
+    if not runs(sys.executable, "-m", "pip", "--version"):
         raise EnvironmentProblem(
             "This Python has no pip: install it (Debian, Ubuntu: sudo apt-get install python3-pip), "
             "then type the command again."

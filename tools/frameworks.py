@@ -10,11 +10,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, run
+from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, run, runs
 
 LOCK_FILE = Path(__file__).with_suffix(".lock")
 FOLDER = ROOT / ".frameworks"
@@ -44,9 +43,7 @@ def fingerprint() -> str:
 
 def is_whole() -> bool:
     """Whether the folder has all packages of the lock file, and its Python runs."""
-    if not STAMP.exists() or STAMP.read_text() != fingerprint():
-        return False
-    return PYTHON.exists() and subprocess.run([PYTHON, "-S", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+    return STAMP.exists() and STAMP.read_text() == fingerprint() and runs(PYTHON, "-S", "-c", "")
 
 
 def install(requirements: list[str], *options: str) -> None:

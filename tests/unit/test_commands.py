@@ -139,7 +139,8 @@ def course(program, tmp_path, monkeypatch):
 def uv(program, venv: str = "", sync: str = "") -> Path:
     """A uv that makes an environment of this test's Python, after running other commands."""
     python = f'for last; do :; done; mkdir -p "$last/bin"; ln -sf {sys.executable} "$last/bin/python"'
-    return program("uv", f'echo "$1 $2" >> calls\ncase "$1" in venv) {venv}\n{python};; pip) {sync}\n;; esac')
+    note = '[ "$1" = --version ] && exit\necho "$1 $2" >> calls'
+    return program("uv", f'{note}\ncase "$1" in venv) {venv}\n{python};; pip) {sync}\n;; esac')
 
 
 def start(course: Path) -> subprocess.Popen:
@@ -230,6 +231,25 @@ def test_uv_is_installed_whole_with_its_hash_and_by_options_that_old_pips_know(p
     options = {"--quiet", "--no-deps", "--require-hashes", "--target", "--requirement"}
     assert call.startswith("00 ") and set(re.findall(r"--[\w-]+", call)) == options
     assert re.fullmatch(r"uv==\S+ --hash=sha256:[0-9a-f]{64}", wheel)
+
+
+@pytest.mark.parametrize(
+    ("installed", "kept", "found"),
+    [
+        ("exit 127", "echo of the folder", "of the folder"),  # a shim of pyenv's, which has it for another Python
+        ("echo of the machine", "exit 1", "of the machine"),
+        ("", "exit 1", "of pip"),
+        ("", "", "of pip"),
+    ],
+)
+def test_uv_that_does_not_run_is_passed_over_and_replaced(installed, kept, found, program, pip, tmp_path):
+    if installed:
+        program("uv", installed)
+    (tmp_path / ".uv" / "bin").mkdir(parents=True)
+    (tmp_path / ".uv" / "bin" / "uv").write_text(f"#!/bin/sh\n{kept}\n")
+    (tmp_path / ".uv" / "bin" / "uv").chmod(0o755 if kept else 0o644)
+    pip('[ "$3" = --version ] || { mkdir -p "$8/bin"; echo "echo of pip" > "$8/bin/uv"; }')
+    assert found in environment.find_uv().read_text()
 
 
 @pytest.mark.parametrize(
