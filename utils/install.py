@@ -103,7 +103,8 @@ def install(build: str, host: Host) -> Path:
 
     lock = Path(__file__).parent / BUILDS[build].lock
     home = Path(pooch.os_cache("densenet-course"))
-    folder = home / f"{build}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    # Part of ONNX is compiled for one version of Python, which a reader may have beside others.
+    folder = home / f"{build}-{sys.implementation.cache_tag}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     if folder.exists():
         return folder
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):

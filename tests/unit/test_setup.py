@@ -229,6 +229,15 @@ def test_build_is_installed_whole_and_once(home, pip, build, lock):
     assert "--no-deps" in call and f"{lock} " in call and "--require-hashes" in call and call.endswith("--timeout 15")
 
 
+def test_another_python_gets_an_installation_of_its_own(home, pip, monkeypatch):
+    pip('mkdir -p "$5/onnx"')
+    folders = []
+    for version in ("cpython-311", "cpython-312"):
+        monkeypatch.setattr(sys.implementation, "cache_tag", version)
+        folders.append(install.install("onnx", COLAB))
+    assert folders[0] != folders[1] and all(folder.exists() for folder in folders)
+
+
 def test_cuda_libraries_stay_off_the_import_path(home, pip):
     pip('mkdir -p "$5/mxnet" "$5/nvidia/cublas"')
     folder = install.install("gpu", COLAB)
