@@ -144,7 +144,7 @@ def download(build: str, lock: Path, folder: Path, host: Host) -> None:
     pip = subprocess.run(
         [*command, "--quiet", "--retries", "1", "--timeout", "15"],
         # pip unpacks in TMPDIR and then moves; on the same disk that is a renaming.
-        env=os.environ | {"TMPDIR": str(part / "temporary"), "PIP_USER": "0"},
+        env=os.environ | {"TMPDIR": str(part / "temporary"), "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
         capture_output=True,
         text=True,
     )

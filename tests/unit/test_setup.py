@@ -229,6 +229,13 @@ def test_build_is_installed_whole_and_once(home, pip, build, lock):
     assert "--no-deps" in call and f"{lock} " in call and "--require-hashes" in call and call.endswith("--timeout 15")
 
 
+def test_readers_own_settings_of_pip_do_not_keep_it_from_the_folder(home, pip, monkeypatch):
+    monkeypatch.setenv("PIP_USER", "1")
+    monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
+    pip('mkdir -p "$5/mxnet"; echo "$PIP_USER$PIP_REQUIRE_VIRTUALENV" > "$5/settings"')
+    assert (install.install("cpu", COLAB) / "packages" / "settings").read_text() == "00\n"
+
+
 def test_another_python_gets_an_installation_of_its_own(home, pip, monkeypatch):
     pip('mkdir -p "$5/onnx"')
     folders = []
