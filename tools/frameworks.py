@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, run, runs
@@ -52,6 +53,15 @@ def install(requirements: list[str], *options: str) -> None:
     run(command, "installing PyTorch and Keras", certificates(), "\n".join(requirements))
 
 
+def install_pytorch(requirement: str) -> None:
+    """Install PyTorch from one of the places that pip is told of, or from its own if none of them has it."""
+    # One by one, because uv fails as soon as one of several cannot be reached.
+    for place in os.environ.get("PIP_FIND_LINKS", "").split():
+        with suppress(EnvironmentProblem):
+            return install([requirement], "--no-index", f"--find-links={place}")
+    install([requirement], "--no-index", f"--find-links={TORCH_WHEELS}")
+
+
 def make() -> None:
     """Make the folder, unless it is whole. Raises `EnvironmentProblem`, one sentence that says what to do."""
     # Another process may be making the same: wait for it, then look.
@@ -63,10 +73,9 @@ def make() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
         run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
         requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
-        torch = [requirement for requirement in requirements if requirement.startswith("torch==")]
-        wheels = (os.environ.get("PIP_FIND_LINKS") or TORCH_WHEELS).split()
-        install(torch, "--no-index", *(f"--find-links={place}" for place in wheels))
-        install([requirement for requirement in requirements if requirement not in torch])
+        (torch,) = [requirement for requirement in requirements if requirement.startswith("torch==")]
+        install_pytorch(torch)
+        install([requirement for requirement in requirements if requirement != torch])
         kernel = KERNELS / "kernels" / "python3" / "kernel.json"
         # uv's files are links to its cache: to write into one would change it in every environment.
         kernel.unlink()

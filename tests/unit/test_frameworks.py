@@ -58,7 +58,7 @@ def calls(monkeypatch, tmp_path):
     [
         ({}, [frameworks.TORCH_WHEELS]),
         ({"PIP_FIND_LINKS": ""}, [frameworks.TORCH_WHEELS]),
-        ({"PIP_FIND_LINKS": "/here /there"}, ["/here", "/there"]),
+        ({"PIP_FIND_LINKS": "/here"}, ["/here"]),
     ],
 )
 def test_pytorch_alone_comes_from_its_own_wheels_and_everything_has_a_hash(calls, monkeypatch, settings, wheels):
@@ -73,6 +73,24 @@ def test_pytorch_alone_comes_from_its_own_wheels_and_everything_has_a_hash(calls
     assert others.count("==") == frameworks.LOCK_FILE.read_text().count("==") - 1
     for command, requirements in ((first, torch), (second, others)):
         assert "--require-hashes" in command and requirements.count("--hash=sha256:") >= requirements.count("==")
+
+
+def test_places_without_pytorch_are_passed_over(calls, monkeypatch, tmp_path):
+    run = frameworks.run
+
+    def run_uv(command, doing, settings, answer=""):
+        run(command, doing, settings, answer)
+        if "--find-links=/here" in command:
+            raise EnvironmentProblem("It has no PyTorch.")
+
+    monkeypatch.setattr(frameworks, "run", run_uv)
+    monkeypatch.setenv("PIP_FIND_LINKS", "/here /there")
+    frameworks.make()
+    assert [command[-3] for command, _ in calls[1:3]] == ["--find-links=/here", "--find-links=/there"]
+    monkeypatch.setenv("PIP_FIND_LINKS", "/here")
+    frameworks.STAMP.unlink()
+    frameworks.make()
+    assert calls[-2][0][-3] == f"--find-links={frameworks.TORCH_WHEELS}"
 
 
 def test_it_is_made_once_and_again_when_its_stamp_is_gone_or_of_another_folder(calls):
