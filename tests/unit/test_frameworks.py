@@ -134,7 +134,7 @@ frameworks.make = make
 def test_chapter_is_skipped_with_the_reason_where_there_are_no_frameworks(settings, status, tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("import torch")]), tmp_path / "16.ipynb")
     (tmp_path / "without.py").write_text(NO_FRAMEWORKS)
-    options = ["-p", "without", "-p", "conftest", "--rootdir", tmp_path, "--nbval", "-rs", tmp_path / "16.ipynb"]
+    options = ["-c", ROOT / "pyproject.toml", "-p", "without", "-p", "conftest", tmp_path / "16.ipynb"]
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | settings
     environment["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
     command = [sys.executable, "-m", "pytest", *options]
