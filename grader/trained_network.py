@@ -11,7 +11,7 @@ from IPython.display import HTML
 from mxnet import current_context, np
 
 from utils import cost
-from utils.data import MOVE, Batches, FashionMNIST, load
+from utils.data import Batches, FashionMNIST, load, moved_and_mirrored
 from utils.densenet import DenseNet
 from utils.spec import Spec
 from utils.training import predict
@@ -22,15 +22,8 @@ SEED_OF_MOVES = 0  # of the validation and test images that students see
 
 
 def moved(images: numpy.ndarray, seed: int) -> numpy.ndarray:
-    """Each image, bytes of shape `(image, height, width)`, moved by up to `MOVE` pixels along both axes, at random.
-
-    What moves in is black.
-    """
-    padded = numpy.pad(images, ((0, 0), (MOVE, MOVE), (MOVE, MOVE)))
-    view = numpy.lib.stride_tricks.sliding_window_view
-    windows = view(padded, images.shape[1:], axis=(1, 2))  # type: ignore[call-overload]  # it takes several axes
-    down, right = numpy.random.RandomState(seed).randint(2 * MOVE + 1, size=(2, len(images)))
-    return windows[numpy.arange(len(images)), down, right]
+    """Each image, bytes `(image, height, width)`, moved by up to `MOVE` pixels each way, as the seed decides."""
+    return moved_and_mirrored(images, numpy.random.RandomState(seed), mirror=False)
 
 
 def moved_data(batch_size: int, augment: bool = False) -> FashionMNIST:
