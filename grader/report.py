@@ -36,6 +36,8 @@ STATISTICS = (
     "median seconds",
     "most frequent remark",
 )
+# Of these, what the class's page says in its headings and its tables of remarks.
+SHOWN_ELSEWHERE = ("question", "most points", "most frequent remark")
 RUBRIC = ("question", "student", "answer", "criterion", "most points", "points", "comment")
 # The columns by which Canvas's gradebook and Moodle's grading worksheet tell students apart; then those of Canvas's API
 # and of Gradescope.
@@ -81,7 +83,8 @@ def write(
         write_text(folder / "feedback" / f"{name}.html", feedback(student, questions, result, late))
         write_text(folder / "code" / f"{name}.py", result["code"])
     write_text(folder / "summary.html", summary(key["assignment"], questions, results, totals, lateness))
-    write_csv(folder / "questions.csv", [list(STATISTICS), *(row_of(question, results) for question in questions)])
+    rows = [list(statistics_of(question, results).values()) for question in questions]
+    write_csv(folder / "questions.csv", [list(STATISTICS), *rows])
     print(f"{folder}: grades.csv, summary.html and the pages in feedback. Students: {len(results)}.")
     if needs_look := {student: result["needs_look"] for student, result in results.items() if result["needs_look"]}:
         print("Needs a look, since the machine failed and not the student; grade them anew with --again:")
@@ -130,8 +133,8 @@ def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result])
         results[student]["verdicts"][question] = {"points": as_whole(number(row["points"])), "remark": remark}
 
 
-def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
-    """The statistics of a question: `STATISTICS` says which. What cannot be computed is empty."""
+def statistics_of(question: Question | Text, results: dict[str, Result]) -> dict[str, str]:
+    """The row of a question in questions.csv, by `STATISTICS`. What cannot be computed is empty."""
     name, most = question["name"], question["points"]
     points: list[float] = []
     rest: list[float] = []  # what the same students have for all other questions
@@ -140,18 +143,23 @@ def row_of(question: Question | Text, results: dict[str, Result]) -> list[str]:
         if earned is not None and in_all is not None:
             points.append(earned)
             rest.append(in_all - earned)
-    seconds = median_seconds(name, results)
+    row = dict.fromkeys(STATISTICS, "")
+    row["question"] = name
+    row["most points"] = str(most)
+    row["students"] = str(len(points))
+    row["median seconds"] = median_seconds(name, results)
     if not points:
-        return [name, str(most), "0", "", "", "", "", "", seconds, ""]
+        return row
     full, none = points.count(most), points.count(0)
-    discrimination = ""
+    row["mean"] = f"{statistics.mean(points):.2f}"
+    row["share with full points"] = f"{full / len(points):.2f}"
+    row["share with a part"] = f"{(len(points) - full - none) / len(points):.2f}"
+    row["share with none"] = f"{none / len(points):.2f}"
     with suppress(statistics.StatisticsError):  # of less than two students, or of points that are all the same
-        discrimination = f"{statistics.correlation(points, rest):.2f}"
+        row["discrimination"] = f"{statistics.correlation(points, rest):.2f}"
     remarks = Counter(result["verdicts"][name]["remark"] for result in results.values() if name in result["verdicts"])
-    shares = [f"{number / len(points):.2f}" for number in (full, len(points) - full - none, none)]
-    frequent = inert(remarks.most_common(1)[0][0])
-    mean = f"{statistics.mean(points):.2f}"
-    return [name, str(most), str(len(points)), mean, *shares, discrimination, seconds, frequent]
+    row["most frequent remark"] = inert(remarks.most_common(1)[0][0])
+    return row
 
 
 def median_seconds(name: str, results: dict[str, Result]) -> str:
@@ -324,8 +332,9 @@ def summary(
         counts = Counter(verdict["points"] for verdict in verdicts if verdict["points"] is not None)
         parts.append(f"<section><h2>{question['name']}</h2>{plot(counts, question['points'])}")
         figures: list[str] = []
-        for figure_name, figure in zip(STATISTICS[2:-1], row_of(question, results)[2:-1], strict=True):
-            figures.append(f"{figure_name}: {figure or 'unknown'}")
+        for statistic, value in statistics_of(question, results).items():
+            if statistic not in SHOWN_ELSEWHERE:
+                figures.append(f"{statistic}: {value or 'unknown'}")
         parts.append(f"<p>{'; '.join(figures)}.</p>")
         remarks = Counter(verdict["remark"] for verdict in verdicts).most_common(5)
         rows = "".join(f"<tr><td>{count}</td><td>{html.escape(remark)}</td></tr>" for remark, count in remarks)
