@@ -345,8 +345,8 @@ def make_text(master: NotebookNode, cell: NotebookNode) -> Text:
     """A free text with the criteria by which it is graded. Raises `MasterError` if their points do not add up."""
     points = cell.metadata.nbgrader.points
     rubric: list[Criterion] = []
-    for most, criterion in CRITERION.findall(hidden_tests(cell)):
-        rubric.append({"text": criterion, "points": int(most)})
+    for most_points, criterion in CRITERION.findall(hidden_tests(cell)):
+        rubric.append({"text": criterion, "points": int(most_points)})
     if sum(criterion["points"] for criterion in rubric) != points:
         raise MasterError(master, cell, f"has a rubric whose points do not add up to {points}")
     return {"name": name_of(cell), "points": points, "task": task_above(master, cell), "rubric": rubric}

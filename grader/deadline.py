@@ -38,8 +38,8 @@ def deadline_of(due: str, times: Path | None, percent_per_day: float) -> Deadlin
     return Deadline(read_time(due, "--due:", ""), times, percent_per_day)
 
 
-def lateness_of(students: Collection[str], deadline: Deadline, most: int) -> dict[str, Lateness]:
-    """How late each of the students handed in an assignment of `most` points.
+def lateness_of(students: Collection[str], deadline: Deadline, most_points: int) -> dict[str, Lateness]:
+    """How late each of the students handed in an assignment of `most_points` points.
 
     Raises `SystemExit` for a student who has not exactly one row in the table, and for a time that cannot be read or
     compared with the deadline.
@@ -70,7 +70,7 @@ def lateness_of(students: Collection[str], deadline: Deadline, most: int) -> dic
             "handed_in": show(time),
             "due": show(deadline.due),
             "days": days,
-            "points": min(most, round(most * days * deadline.percent_per_day / 100, 2)),
+            "points": min(most_points, round(most_points * days * deadline.percent_per_day / 100, 2)),
         }
     return lateness
 

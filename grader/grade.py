@@ -376,8 +376,8 @@ def grade_class(
         sys.exit(f"There is no submission of {', '.join(sorted(unknown))}: name a student as grades.csv does.")
     if not safe and len(submissions) > 1:
         sys.exit("--unsafe-no-sandbox grades one submission: without a sandbox, one student's code reaches another's.")
-    most = sum(question["points"] for question in [*key["questions"], *key["texts"]])
-    lateness = lateness_of(submissions, deadline, most) if deadline else {}
+    most_points = sum(question["points"] for question in [*key["questions"], *key["texts"]])
+    lateness = lateness_of(submissions, deadline, most_points) if deadline else {}
     sandbox.check(safe)
     if not safe:
         print("Without a sandbox, what students wrote can use the network and read what everyone may read here.")

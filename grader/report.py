@@ -70,7 +70,7 @@ def write(
                 verdict = {"points": None, "remark": "This could not be read yet."}
             result["verdicts"][text["name"]] = verdict
     change_by_hand(folder / "by_hand.csv", {question["name"]: question["points"] for question in questions}, results)
-    totals = {student: less(total(result), lateness.get(student)) for student, result in results.items()}
+    totals = {student: after_lateness(total(result), lateness.get(student)) for student, result in results.items()}
     names_of_days = ["days late"] if lateness else []
     table = [["student", *(question["name"] for question in questions), *names_of_days, "points"]]
     for student, result in results.items():
@@ -111,7 +111,7 @@ def file_names(students: Iterable[str]) -> list[str]:
     return names
 
 
-def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result]) -> None:
+def change_by_hand(path: Path, most_points: dict[str, int], results: dict[str, Result]) -> None:
     """Give the points of a teacher's table the place of the grader's, with what the teacher says about it.
 
     The table is made, empty, where there is none. Raises `SystemExit` if a row names no student or no question of
@@ -123,19 +123,19 @@ def change_by_hand(path: Path, most: dict[str, int], results: dict[str, Result])
         if not set(BY_HAND) <= set(row):
             sys.exit(f"{path} must have the columns {', '.join(BY_HAND)}: put them back, or move the file away.")
         student, question = row["student"], row["question"]
-        if student not in results or question not in most:
+        if student not in results or question not in most_points:
             sys.exit(f"{path}: there is no {question!r} of {student!r}: write both as grades.csv does.")
-        if not is_points(row["points"], str(most[question])):
-            sys.exit(f"{path}: {row['points']!r} for {student} is no number from 0 to {most[question]}.")
+        if not is_points(row["points"], str(most_points[question])):
+            sys.exit(f"{path}: {row['points']!r} for {student} is no number from 0 to {most_points[question]}.")
         verdict = results[student]["verdicts"][question]
         before = "" if verdict["points"] is None else f", {verdict['points']:g} points"
         remark = f"Given by hand. {row['comment']}\nThe grader said{before}: {verdict['remark']}"
-        results[student]["verdicts"][question] = {"points": as_whole(number(row["points"])), "remark": remark}
+        results[student]["verdicts"][question] = {"points": as_whole(parsed_points(row["points"])), "remark": remark}
 
 
 def statistics_of(question: Question | Text, results: dict[str, Result]) -> dict[str, str]:
     """The row of a question in questions.csv, by `STATISTICS`. What cannot be computed is empty."""
-    name, most = question["name"], question["points"]
+    name, most_points = question["name"], question["points"]
     points: list[float] = []
     rest: list[float] = []  # what the same students have for all other questions
     for result in results.values():
@@ -145,12 +145,12 @@ def statistics_of(question: Question | Text, results: dict[str, Result]) -> dict
             rest.append(in_all - earned)
     row = dict.fromkeys(STATISTICS, "")
     row["question"] = name
-    row["most points"] = str(most)
+    row["most points"] = str(most_points)
     row["students"] = str(len(points))
     row["median seconds"] = median_seconds(name, results)
     if not points:
         return row
-    full, none = points.count(most), points.count(0)
+    full, none = points.count(most_points), points.count(0)
     row["mean"] = f"{statistics.mean(points):.2f}"
     row["share with full points"] = f"{full / len(points):.2f}"
     row["share with a part"] = f"{(len(points) - full - none) / len(points):.2f}"
@@ -183,7 +183,7 @@ def total(result: Result) -> float | None:
     return as_whole(points)
 
 
-def less(points: float | None, late: Lateness | None) -> float | None:
+def after_lateness(points: float | None, late: Lateness | None) -> float | None:
     """The points of a student without what lateness takes."""
     return points if points is None or late is None else as_whole(max(0, round(points - late["points"], 2)))
 
@@ -205,10 +205,10 @@ def verdict_by_hand(rows: list[dict[str, str]]) -> Verdict:
     if any(row["points"] == "" for row in rows):
         return {"points": None, "remark": "This is graded by hand."}
     remarks = [f"{row['criterion']} {row['points']} of {row['most points']} points. {row['comment']}" for row in rows]
-    return {"points": as_whole(sum(number(row["points"]) for row in rows)), "remark": "\n".join(remarks)}
+    return {"points": as_whole(sum(parsed_points(row["points"]) for row in rows)), "remark": "\n".join(remarks)}
 
 
-def number(text: str) -> float:
+def parsed_points(text: str) -> float:
     """Points as a teacher may have typed them, with a point or a comma. Raises `ValueError` for what is no number."""
     return float(text.replace(",", "."))
 
@@ -276,10 +276,10 @@ def row_key(row: dict[str, str]) -> tuple[str, ...]:
     return row["question"], row["student"], row["criterion"], " ".join(row["answer"].split())
 
 
-def is_points(text: str, most: str) -> bool:
+def is_points(text: str, most_points: str) -> bool:
     """Whether a text is a number of points from 0 to the most."""
     try:
-        return 0 <= number(text) <= number(most)
+        return 0 <= parsed_points(text) <= parsed_points(most_points)
     except ValueError:
         return False
 
@@ -298,7 +298,7 @@ def feedback(student: str, questions: list[Question | Text], result: Result, lat
         if text := result["texts"].get(question["name"]):
             parts.append(f'<h3>Your answer</h3><p class="text">{html.escape(text)}</p>')
         parts.append("</section>")
-    points = less(total(result), late)
+    points = after_lateness(total(result), late)
     in_all = "Not all points are given yet." if points is None else f"{points} points in all."
     on_time = f" {sentence_on(late, total(result))}" if late else ""
     return page(student, f"<p>{in_all}{on_time}</p>" + "\n".join(parts))
@@ -342,9 +342,9 @@ def summary(
     return page(assignment, "\n".join(parts))
 
 
-def plot(counts: Counter[float], most: int) -> str:
+def plot(counts: Counter[float], most_points: int) -> str:
     """A bar for each number of points that a question can give or gave, as an image with its text."""
-    points = sorted({*range(most + 1), *counts})
+    points = sorted({*range(most_points + 1), *counts})
     figure = Figure(figsize=(6, 2), layout="constrained")
     axis = figure.subplots()
     axis.bar_label(axis.bar(points, [counts[value] for value in points], width=0.4, color="#4477aa"))
