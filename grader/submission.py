@@ -152,12 +152,12 @@ def note_on(cells: list[NotebookCell], name: str) -> str:
 
 def text_of(cells: list[NotebookCell], name: str) -> str:
     """The free text of a name, without its marker; of several cells the lowest that says something."""
-    texts = [""]
+    lowest = ""
     for cell in cells:
         if cell.name == name:
             lines = [line for line in cell.source.splitlines() if not MARKER.match(line)]
-            texts.append("\n".join(lines).replace(NO_TEXT, "").strip())
-    return [text for text in texts if text or text is texts[0]][-1]
+            lowest = "\n".join(lines).replace(NO_TEXT, "").strip() or lowest
+    return lowest
 
 
 def network_of(cells: list[NotebookCell], name: str) -> str:

@@ -251,3 +251,18 @@ def test_of_a_cell_of_numbers_nothing_but_named_numbers_is_read(source, lines):
 )
 def test_free_text_is_read_without_its_marker(source):
     assert submission.text_of([submission.NotebookCell(source, False, "why")], "why") == "Because."
+
+
+@pytest.mark.parametrize(
+    ("sources", "text"),
+    [
+        (["Because.", "Therefore."], "Therefore."),
+        (["Because.", submission.NO_TEXT], "Because."),
+        (["Because.", ""], "Because."),
+        ([submission.NO_TEXT, ""], ""),
+        ([], ""),
+    ],
+)
+def test_of_several_cells_of_a_free_text_the_lowest_that_says_something_counts(sources, text):
+    cells = [submission.NotebookCell(f"<!-- answer: why -->\n{source}", False, "why") for source in sources]
+    assert submission.text_of(cells, "why") == text
