@@ -39,17 +39,17 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     `slot` and `safe` are those of `sandbox.command`. Raises `SubmissionError` if the bytes are not a notebook.
     """
     cells = submission.read_cells(content, names_of(key))
-    of_cells, of_questions = outcomes_of(cells, key, slot, safe)
+    cell_outcomes, question_outcomes = outcomes_of(cells, key, slot, safe)
     verdicts, notes, seconds = {}, {}, {}
-    for question, outcome in zip(key["questions"], of_questions, strict=True):
+    for question, outcome in zip(key["questions"], question_outcomes, strict=True):
         name = question["name"]
         notes[name] = submission.note_on(cells, name)
-        cell_remark = remark_on_cell(of_cells.get(name, Outcome()))
+        cell_remark = remark_on_cell(cell_outcomes.get(name, Outcome()))
         if any(outcome.answers):
             verdicts[name] = verdict(question, outcome)
             if outcome.seconds:
                 seconds[name] = outcome.seconds
-        elif name not in of_cells:
+        elif name not in cell_outcomes:
             verdicts[name] = no_points(f"Nothing was handed in as {name}.")
         else:
             # What went wrong first says most.
@@ -57,7 +57,7 @@ def grade(content: bytes, key: Key, slot: int = 0, safe: bool = True) -> Result:
     texts = {text["name"]: submission.text_of(cells, text["name"]) for text in key["texts"]}
     for name, text in texts.items():
         notes[name] = "" if text else submission.note_on(cells, name)
-    is_unsure = any(outcome.failure in sandbox.UNSURE for outcome in [*of_cells.values(), *of_questions])
+    is_unsure = any(outcome.failure in sandbox.UNSURE for outcome in [*cell_outcomes.values(), *question_outcomes])
     needs_look = "A part of it ran for too long, or its process ended." if is_unsure else ""
     return {
         "verdicts": verdicts,
@@ -96,20 +96,21 @@ def explain(key_path: Path, path: Path) -> None:
         cells = submission.read_cells(students.read(path), names_of(key))
     except SubmissionError as error:
         sys.exit(f"{path}: {error}")
-    of_cells, of_questions = outcomes_of(cells, key, 0, safe=True)
-    for question, outcome in zip(key["questions"], of_questions, strict=True):
+    cell_outcomes, question_outcomes = outcomes_of(cells, key, 0, safe=True)
+    for question, outcome in zip(key["questions"], question_outcomes, strict=True):
         name = question["name"]
         print(f"\n{name}: {verdict(question, outcome)['points']:g} of {question['points']} points")
-        for remark in (submission.note_on(cells, name), remark_on_cell(of_cells.get(name, Outcome())), outcome.failure):
+        cell_remark = remark_on_cell(cell_outcomes.get(name, Outcome()))
+        for remark in (submission.note_on(cells, name), cell_remark, outcome.failure):
             if remark:
                 print(f"  {remark}")
         for number, (arguments, right_answer) in enumerate(zip(question["inputs"], question["expected"], strict=True)):
             answer = outcome.answers[number] if number < len(outcome.answers) else []
             mark = "right" if answer and is_same(answer[0], right_answer) else "WRONG"
             edge = f" ({question['edges'][number]})" if number < len(question["edges"]) else ""
-            came = shorten(str(answer[0]), 100) if answer else "nothing"
-            asked = shorten(str(arguments)[1:-1], 100)
-            print(f"  {mark}{edge}: {asked} -> {came}, expected {shorten(str(right_answer), 100)}")
+            shown_arguments = shorten(str(arguments)[1:-1], 100)
+            shown_answer = shorten(str(answer[0]), 100) if answer else "nothing"
+            print(f"  {mark}{edge}: {shown_arguments} -> {shown_answer}, expected {shorten(str(right_answer), 100)}")
 
 
 def steps_of(cells: list[NotebookCell], key: Key) -> tuple[list[Step], dict[str, int]]:
@@ -206,12 +207,12 @@ def verdict(question: Question, outcome: Outcome) -> Verdict:
         remark += f" To {len(expected) - num_answers} no answer came: the code failed or ran for too long."
     elif not num_right:
         remark += wrong_kind(outcome.answers, expected)
-    return {"points": part(question["points"], num_right, len(expected)), "remark": remark}
+    return {"points": partial_points(question["points"], num_right, len(expected)), "remark": remark}
 
 
-def part(points: float, num_right: int, number: int) -> float:
+def partial_points(points: float, num_right: int, num_answers: int) -> float:
     """The points for a part of right answers, rounded down to half a point."""
-    return 2 * points * num_right // number / 2
+    return 2 * points * num_right // num_answers / 2
 
 
 def verdict_by_share(question: Question, answers: list[list]) -> Verdict:
@@ -238,7 +239,7 @@ def verdict_on_report(question: Question, answers: list[list]) -> Verdict:
     if num_true == len(expected):
         return {"points": question["points"], "remark": "What was reported is what was found."}
     remark = f"{num_true} of {len(expected)} numbers that were reported are what was found."
-    return {"points": part(question["points"], num_true, len(expected)), "remark": remark}
+    return {"points": partial_points(question["points"], num_true, len(expected)), "remark": remark}
 
 
 def is_same(answer: object, expected: Plain) -> bool:

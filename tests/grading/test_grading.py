@@ -137,7 +137,7 @@ def test_part_of_the_answers_gets_part_of_the_points_and_a_remark_without_hidden
 
 @pytest.mark.parametrize(("num_right", "points"), [(0, 0), (1, 0), (2, 0.5), (7, 1.5), (8, 2)])
 def test_points_for_a_part_are_rounded_down_to_half_a_point(num_right, points):
-    assert grade.part(2, num_right, 8) == points
+    assert grade.partial_points(2, num_right, 8) == points
 
 
 def test_share_of_right_answers_decides_the_points_where_shares_are_given():
