@@ -26,8 +26,16 @@ from grader.control_group import ControlGroup
 from grader.schema import Outcome, Step
 
 ROOT = Path(__file__).parent.parent
-STARTING_SECONDS, STEP_SECONDS, SUBMISSION_SECONDS, WATCH_SECONDS, ENDING_SECONDS = 60, 10, 240, 0.5, 5
-OUTPUT_BYTES, MEMORY_BYTES, FILE_BYTES, PROCESSES, OPEN_FILES = 2**20, 6 * 2**30, 2**26, 64, 256
+STARTING_SECONDS = 60  # from the start of a sandbox to its first step: mostly the import of MXNet
+STEP_SECONDS = 10  # for a cell, and for a probe that names no other time
+SUBMISSION_SECONDS = 240  # for all sandboxes of a submission together
+WATCH_SECONDS = 0.5  # from one look at the memory to the next
+ENDING_SECONDS = 5  # for bubblewrap to end once what runs in it was killed
+OUTPUT_BYTES = 2**20  # that a sandbox may write to the grader
+MEMORY_BYTES = 6 * 2**30  # that each process may have, and all of a submission together
+FILE_BYTES = 2**26  # of each file, and of each of the two places that can be written
+PROCESSES = 64
+OPEN_FILES = 256
 FIRST_USER, NUM_USERS = 2**30, 2**30  # no system gives these numbers to anybody
 # All of the course that the student's process needs. What is not listed here does not exist in the sandbox.
 STUDENT_MODULES = ("__init__.py", "confine.py", "student_process.py", "fingerprint.py", "trained_network.py")
@@ -107,12 +115,13 @@ def check(safe: bool = True) -> None:
             "apt-get install bubblewrap util-linux)."
         )
     control_group.remove_stale()
-    look = f"import os, socket; print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()))"
-    confined = "from grader.confine import is_confined; print(is_confined())"
-    words = command(0, f"{CONFINED}{look}; {confined}", safe, new_user())
-    seen = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
-    hidden, refused, *_ = [*seen.stdout.splitlines(), "", ""]
-    if seen.returncode or refused != "True" or (safe and hidden != "False 1"):
+    # Shut in, it sees no file of the course, and of network interfaces only the one that leads back to itself.
+    look = f"print(os.path.exists({str(ROOT / 'README.md')!r}), len(socket.if_nameindex()), is_confined())"
+    code = f"{CONFINED}import os, socket; from grader.confine import is_confined; {look}"
+    seen = subprocess.run(command(0, code, safe, new_user()), env=ENVIRONMENT, capture_output=True, text=True)
+    found = seen.stdout.split()
+    is_shut_in, is_confined = found[:2] == ["False", "1"], found[2:] == ["True"]
+    if seen.returncode or not is_confined or (safe and not is_shut_in):
         sys.exit(
             f"The sandbox does not work here ({(seen.stderr or seen.stdout).strip()}): grade on a machine, or in a "
             "container, that has libseccomp2 and lets bubblewrap make namespaces; --unsafe-no-sandbox grades one "
@@ -209,10 +218,10 @@ def run_once(steps: list[Step], slot: int, safe: bool, end: float) -> Attempt:
                 ready = selector.select(min(WATCH_SECONDS, max(0, deadline - time.monotonic())))
                 if time.monotonic() >= deadline and not ready:
                     break
-                is_watched = time.monotonic() >= next_look
-                next_look += WATCH_SECONDS * is_watched
-                if is_watched and (group.is_out_of_memory() or memory_of(process.pid) > MEMORY_BYTES):
-                    raise StuckError(too_much_memory())
+                if time.monotonic() >= next_look:
+                    next_look += WATCH_SECONDS
+                    if group.is_out_of_memory() or memory_of(process.pid) > MEMORY_BYTES:
+                        raise StuckError(too_much_memory())
                 for pipe, _ in ready:
                     if pipe.fileobj is process.stdin:
                         unsent = unsent[os.write(pipe.fd, unsent) :]
@@ -266,9 +275,9 @@ def memory_of(pid: int) -> int:
 
 def end_all(process: subprocess.Popen, safe: bool, user: int, group: ControlGroup) -> None:
     """End a sandbox with all that runs in it and in its group; of a `user` without one, all that he runs."""
-    for child in processes_below(process.pid):
+    for descendant in processes_below(process.pid):
         with suppress(psutil.NoSuchProcess):
-            child.kill()
+            descendant.kill()
     if safe:
         # Bubblewrap ends when its process 1 has, and that one when all others in the sandbox have.
         with suppress(subprocess.TimeoutExpired):

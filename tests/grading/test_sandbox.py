@@ -120,6 +120,20 @@ def test_kernel_refuses_what_no_answer_needs(graded):
     assert outcomes[1].answers == [[[[-1, 1]] * 12]]
 
 
+HOLES = {
+    "a file of the course can be seen": ("VISIBLE", [*sandbox.VISIBLE, ROOT / "README.md"], "True 1 True"),
+    "nothing is refused": ("CONFINED", f"import sys; sys.path.insert(0, {str(ROOT)!r}); ", "False 1 False"),
+}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_sandbox_with_a_hole_is_not_used(hole, monkeypatch):
+    constant, value, found = HOLES[hole]
+    monkeypatch.setattr(sandbox, constant, value)
+    with pytest.raises(SystemExit, match=rf"The sandbox does not work here \({found}\)"):
+        sandbox.check()
+
+
 FILL = """
 found = []
 for folder in ("/tmp", "/dev/shm", "/", "/dev", "/run"):
