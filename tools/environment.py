@@ -58,12 +58,12 @@ def problem(doing: str, output: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"Something failed while {doing} ({reason}): mend that, then type the command again.")
 
 
-def run(command: list, doing: str, settings: dict[str, str], answer: str = "") -> None:
-    """Run a program quietly. Raises `EnvironmentProblem` if it fails."""
+def run(command: list, doing: str, settings: dict[str, str], standard_input: str = "") -> None:
+    """Run a program quietly, with these variables set besides. Raises `EnvironmentProblem` if it fails."""
     finished = subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **settings},
-        input=answer,
+        input=standard_input,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,8 +72,8 @@ def run(command: list, doing: str, settings: dict[str, str], answer: str = "") -
         raise problem(doing, finished.stdout)
 
 
-def fingerprint() -> str:
-    """What .venv is made from."""
+def expected_stamp() -> str:
+    """What `STAMP` says if .venv is made from the lock file of today."""
     return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()
 
 
@@ -86,14 +86,14 @@ def runs(*command: Path | str) -> bool:
         return False
 
 
-def has_python() -> bool:
-    """Whether the Python of .venv runs: a move of the folder or the end of the Python behind it may have broken it."""
-    return runs(PYTHON, "-S", "-c", "")
+def python_runs(python: Path) -> bool:
+    """Whether a Python runs: a move of its folder or the end of the Python behind it may have broken it."""
+    return runs(python, "-S", "-c", "")
 
 
 def is_whole() -> bool:
     """Whether .venv has all packages of the lock file, and its Python runs."""
-    return STAMP.exists() and STAMP.read_text() == fingerprint() and has_python()
+    return STAMP.exists() and STAMP.read_text() == expected_stamp() and python_runs(PYTHON)
 
 
 def find_uv() -> Path:
@@ -134,7 +134,7 @@ def make() -> None:
     settings = certificates()
     if STAMP.exists():
         STAMP.unlink()
-    if not has_python():
+    if not python_runs(PYTHON):
         try:
             run([uv, "venv", "--quiet", "--clear", "--relocatable", "--python", "3.11", VENV], "making .venv", settings)
         except EnvironmentProblem as error:
@@ -146,7 +146,7 @@ def make() -> None:
             ) from error
     sync = [uv, "pip", "sync", "--quiet", "--python", PYTHON, "--require-hashes", LOCK_FILE]
     run(sync, "installing the packages", settings)
-    STAMP.write_text(fingerprint())
+    STAMP.write_text(expected_stamp())
 
 
 def main() -> None:

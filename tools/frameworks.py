@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, run, runs
+from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, python_runs, run
 
 LOCK_FILE = Path(__file__).with_suffix(".lock")
 FOLDER = ROOT / ".frameworks"
@@ -38,16 +38,18 @@ def kernel_settings(code: str) -> dict[str, str]:
     return {"JUPYTER_PATH": str(KERNELS)} if are_imported(code) else {}
 
 
-def fingerprint() -> str:
+def expected_stamp() -> str:
+    """What `STAMP` says if the folder is made here from the lock file of today."""
     return f"{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()} {FOLDER}"
 
 
 def is_whole() -> bool:
     """Whether the folder has all packages of the lock file, and its Python runs."""
-    return STAMP.exists() and STAMP.read_text() == fingerprint() and runs(PYTHON, "-S", "-c", "")
+    return STAMP.exists() and STAMP.read_text() == expected_stamp() and python_runs(PYTHON)
 
 
 def install(requirements: list[str], *options: str) -> None:
+    """Let uv install these lines of the lock file. Raises `EnvironmentProblem`."""
     pip = [find_uv(), "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "--require-hashes"]
     command = [*pip, "--only-binary=:all:", *options, "--requirement", "-"]
     run(command, "installing PyTorch and Keras", certificates(), "\n".join(requirements))
@@ -81,7 +83,7 @@ def make() -> None:
         kernel.unlink()
         command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
-        STAMP.write_text(fingerprint())
+        STAMP.write_text(expected_stamp())
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def install(parts: list[str]) -> None:
         subprocess.run([*words, "-qq", *step], env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
 
 
-def answers(address: str) -> bool:
+def is_reachable(address: str) -> bool:
     """Whether a host on the web answers at all."""
     try:
         with urlopen(Request(address, method="HEAD"), timeout=5):
@@ -91,7 +91,7 @@ def answers(address: str) -> bool:
 def unobtainable(parts: list[str]) -> list[str]:
     """The parts that nothing later in `make test` can fetch either."""
     fetched_from = {"Chromium": BROWSER_HOST, "Fashion-MNIST": DATASET_HOST}
-    return [part for part in parts if part not in fetched_from or not answers(fetched_from[part])]
+    return [part for part in parts if part not in fetched_from or not is_reachable(fetched_from[part])]
 
 
 def check_sandbox() -> None:

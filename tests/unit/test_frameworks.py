@@ -39,8 +39,8 @@ def calls(monkeypatch, tmp_path):
     cached = tmp_path / "cached.json"
     cached.write_text("of every environment")
 
-    def run(command, doing, settings, answer=""):
-        listed.append(([str(word) for word in command], answer))
+    def run(command, doing, settings, standard_input=""):
+        listed.append(([str(word) for word in command], standard_input))
         kernel = frameworks.KERNELS / "kernels" / "python3" / "kernel.json"
         if not kernel.exists():
             kernel.parent.mkdir(parents=True)
