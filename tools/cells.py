@@ -73,14 +73,20 @@ def definitions(code: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     for statement in tree.body:
-        for name in names(statement):
+        for name in names_defined(statement):
             yield name, ast.unparse(statement)
 
 
-def names(statement: ast.stmt) -> list[str]:
-    """The names that a statement defines: a function, a class, or the targets of an assignment."""
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return [statement.name]
-    targets = getattr(statement, "targets", [getattr(statement, "target", ast.Pass())])
+def names_defined(statement: ast.stmt) -> list[str]:
+    """The names that a statement defines: a function, a class, or the targets of an assignment or a loop."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=[*targets]):
+            pass
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target) | ast.For(target=target):
+            targets = [target]
+        case _:
+            return []
     parts = [part for target in targets for part in ast.walk(target)]
     return [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
