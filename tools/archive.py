@@ -1,11 +1,10 @@
 """The rendered book as one archive to read without a network; `make html.zip` runs this."""
 
 import io
-import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from tools.files import write_whole
+from tools.files import exit_if_unwritten, write_whole
 
 FOLDER = "densenet-course"
 HTML, ARCHIVE = Path("_build/html"), Path("_build/html.zip")
@@ -28,10 +27,8 @@ def write_archive(html: Path, archive: Path) -> None:
 
 
 def main() -> None:
-    try:
+    with exit_if_unwritten():
         write_archive(HTML, ARCHIVE)
-    except OSError as error:
-        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")
     print(f"{ARCHIVE.resolve()}, {ARCHIVE.stat().st_size / 1e6:.0f} MB")
 
 

@@ -1,6 +1,9 @@
 """Files that are there whole or not at all."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
 
@@ -19,3 +22,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def exit_if_unwritten() -> Iterator[None]:
+    """End the program with one sentence if `write_whole` cannot write a file."""
+    try:
+        yield
+    except OSError as error:
+        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")

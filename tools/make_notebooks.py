@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tools.environment import EnvironmentProblem
 from tools.figures import draw_landing_figures, optimise_figures
-from tools.files import write_whole
+from tools.files import exit_if_unwritten, write_whole
 from tools.notebooks import CHAPTERS, execute, from_source, is_executed, keep_outputs, run_setup_again
 from tools.status import STATUS, chapter_times, status_table
 from utils.runtime import CHAPTER_TIMES
@@ -49,11 +49,13 @@ def stored_notebook(path: Path) -> nbformat.NotebookNode | None:
 
 
 def store(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """Write the notebook, whole or not at all. Raises `OSError` as `write_whole` does."""
     nbformat.validate(notebook)
     write_whole(target, nbformat.writes(notebook) + "\n")
 
 
 def main(name: str = "") -> None:
+    """Make the notebooks that NAME means, then what is made from all of them: the status, the times and the figures."""
     executed = {}
     for source in tqdm(chosen(name), unit=" chapters"):
         notebook, target = from_source(source), source.with_suffix(".ipynb")
@@ -76,8 +78,7 @@ def main(name: str = "") -> None:
 
 if __name__ == "__main__":
     try:
-        main(*sys.argv[1:])
+        with exit_if_unwritten():
+            main(*sys.argv[1:])
     except EnvironmentProblem as error:
         sys.exit(str(error))
-    except OSError as error:
-        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")

@@ -44,6 +44,7 @@ def from_source(source: Path) -> nbformat.NotebookNode:
 
 
 def code(notebook: nbformat.NotebookNode) -> list[str]:
+    """The sources of the code cells, in order."""
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -83,6 +84,7 @@ def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode)
 
 
 def run(notebook: nbformat.NotebookNode, settings: dict[str, str]) -> None:
+    """Execute the notebook in place, its kernel started with these variables. Raises nbclient's error of a cell."""
     client = NotebookClient(notebook, timeout=None, record_timing=False, coalesce_streams=True)
     with patch.dict(os.environ, settings):
         client.execute(cwd=str(CHAPTERS))

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Browser
 
 from tools.browser import open_browser
-from tools.files import write_whole
+from tools.files import exit_if_unwritten, write_whole
 
 HTML, PDF = Path("_build/html"), Path("_build/densenet.pdf")
 STYLE = Path(__file__).with_suffix(".css")
@@ -156,11 +156,8 @@ def print_book(browser: Browser, html: Path, pdf: Path) -> None:
 
 
 def main() -> None:
-    try:
-        with open_browser() as browser:
-            print_book(browser, HTML, PDF)
-    except OSError as error:
-        sys.exit(f"{error.filename} cannot be written ({error.strerror}), and is as it was: mend that, then try again.")
+    with exit_if_unwritten(), open_browser() as browser:
+        print_book(browser, HTML, PDF)
     print(PDF.resolve())
 
 
