@@ -24,8 +24,13 @@ STAMP = VENV / "installed"
 UV_WHEEL = "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19"
 # As variables, because pip before 22.1 refuses options that it does not know. A reader's own settings for pip
 # must not send the package elsewhere.
-PIP_SETTINGS = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
-PIP_SETTINGS.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+PIP_SETTINGS = {
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PIP_USER": "0",
+    "PIP_REQUIRE_VIRTUALENV": "0",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+}
 # What pip and uv print when no connection comes about.
 OFFLINE = (
     "NewConnectionError",

@@ -1,4 +1,4 @@
-"""How the house hangs together: imports run one way, and each package that is imported is declared."""
+"""How the house hangs together: imports run one way and do no work, and each package that is imported is declared."""
 
 import ast
 import re
@@ -18,6 +18,8 @@ MAY_IMPORT = {
     "tests": {"utils", "tools", "grader"},
 }
 READERS = {"utils"}
+# What has to be set before MXNet is imported, and what a fork server can do at no other moment.
+WORK_AT_IMPORT = {"utils/__init__.py", "utils/fork_server.py"}
 
 
 def imported(module: Path) -> set[str]:
@@ -44,6 +46,26 @@ def test_imports_run_one_way(folder):
     for module in modules:
         wrong = imported(module) & set(MAY_IMPORT) - MAY_IMPORT[folder]
         assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def does_work(statement: ast.stmt) -> bool:
+    """Whether a statement of a module does more than import, define or document, where the module is no program."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return False
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__")) | ast.Name(id="TYPE_CHECKING")):
+            return False
+    definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign | ast.AugAssign
+    return not isinstance(statement, ast.Import | ast.ImportFrom | definition)
+
+
+@pytest.mark.parametrize("folder", ["utils", "tools", "grader", "benchmarks"])
+def test_importing_a_module_does_no_work(folder):
+    for module in (ROOT / folder).rglob("*.py"):
+        name = str(module.relative_to(ROOT))
+        if name not in WORK_AT_IMPORT:
+            work = [ast.unparse(statement) for statement in ast.parse(module.read_text()).body if does_work(statement)]
+            assert not work, f"{name} runs {work}"
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)
