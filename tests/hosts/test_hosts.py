@@ -18,6 +18,7 @@ import pytest
 
 from grader import build
 from tools import frameworks
+from tools.environment import EnvironmentProblem, certificates, find_uv, run
 from tools.setup_cell import repository_address
 from utils import data
 
@@ -55,13 +56,12 @@ REPLICAS = {
 
 
 def uv(*arguments: str | Path) -> None:
-    """Run the uv of the Makefile, which finds Pythons that pyenv made and fetches others."""
-    program = shutil.which("uv") or ROOT / ".uv" / "bin" / "uv"
-    environment = dict(os.environ)
+    """Run uv, which finds Pythons that pyenv made and fetches others. Raises `EnvironmentProblem`."""
+    settings = certificates()
     if shutil.which("pyenv"):
         versions = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout
-        environment["PYENV_VERSION"] = ":".join(versions.split())
-    subprocess.run([program, *arguments, "--quiet"], env=environment, check=True)
+        settings["PYENV_VERSION"] = ":".join(versions.split())
+    run([find_uv(), *arguments, "--quiet"], "making the replica of a host", settings)
 
 
 def make_replica(name: str, folder: Path) -> Path:
@@ -69,7 +69,13 @@ def make_replica(name: str, folder: Path) -> Path:
     if name == "clone":
         return Path(sys.executable)
     replica, python = REPLICAS[name], folder / "bin" / "python"
-    uv("venv", "--seed", "--python", replica.python, folder)
+    try:
+        uv("venv", "--seed", "--python", replica.python, folder)
+    except EnvironmentProblem:
+        pytest.skip(
+            f"There is no Python {replica.python} on this machine, and none could be fetched: "
+            f"install one (anywhere: pyenv install {replica.python}), then type the command again."
+        )
     uv("pip", "install", "--python", python, "--exclude-newer", DATE, *PACKAGES, *replica.pinned)
     if name == "colab":
         (site,) = folder.glob("lib/python*/site-packages")
@@ -193,6 +199,19 @@ def test_notebooks_run_as_on_the_host_and_print_the_committed_shapes_and_counts(
     assert ("COURSE_QUICK is set" in training.stdout) == (environment["COURSE_QUICK"] == "1")
     numpy_pins = [package for package in REPLICAS[name].pinned if package.startswith("numpy==")]
     assert all(training.stdout.endswith(f"NumPy {package.removeprefix('numpy==')}\n") for package in numpy_pins)
+
+
+def test_replica_whose_python_cannot_be_had_is_skipped_with_the_reason(monkeypatch, tmp_path):
+    (tmp_path / "uv").write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "cause: dns error" >&2; exit 2; }\n')
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("UV", raising=False)
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        make_replica("colab", tmp_path / "python")
+    assert str(skipped.value) == (
+        "There is no Python 3.13 on this machine, and none could be fetched: "
+        "install one (anywhere: pyenv install 3.13), then type the command again."
+    )
 
 
 DRIVER_FUNCTIONS = [
