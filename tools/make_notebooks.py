@@ -79,6 +79,6 @@ def main(name: str = "") -> None:
 if __name__ == "__main__":
     try:
         with exit_if_unwritten():
-            main(*sys.argv[1:])
+            main(" ".join(sys.argv[1:]))
     except EnvironmentProblem as error:
         sys.exit(str(error))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -308,6 +309,12 @@ def test_chapter_is_chosen_by_its_number_or_file(name):
 @pytest.mark.parametrize("name", ["../README", "0", "99", "why", "*"])
 def test_name_that_is_no_chapter_is_refused_with_the_known_ones(name):
     assert "01_why_concatenate" in sentence(make_notebooks.chosen, name)
+
+
+def test_two_names_are_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["make_notebooks", "01", "02"])
+    program = str(ROOT / "tools" / "make_notebooks.py")
+    assert sentence(runpy.run_path, program, None, "__main__").startswith("'01 02' is no chapter")
 
 
 @pytest.mark.parametrize(
