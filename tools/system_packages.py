@@ -113,10 +113,15 @@ def main() -> None:
     if missing:
         *others, last = missing
         names = f"{', '.join(others)} and {last}" if others else last
-        packages = " ".join(PACKAGES[part] for part in missing)
+        remedies = [f"type `sudo apt-get install {' '.join(PACKAGES[part] for part in missing)}`"]
+        if not shutil.which("apt-get"):
+            remedies = []
+            if missing != ["Fashion-MNIST"]:
+                remedies.append("install the programs with this system's package manager")
+            if "Fashion-MNIST" in missing:
+                remedies.append("set FASHION_MNIST to a folder that holds the four .gz files")
         sys.exit(
-            f"`make test` needs {names}, and cannot bring that here: "
-            f"type `sudo apt-get install {packages}`, then `make test` again."
+            f"`make test` needs {names}, and cannot bring that here: {' and '.join(remedies)}, then `make test` again."
         )
     check_sandbox()
 

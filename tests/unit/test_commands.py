@@ -66,10 +66,23 @@ def installing(folder: Path, names: str) -> str:
 
 
 def test_all_that_cannot_be_brought_is_named_in_one_sentence_with_the_command(bare_machine):
+    bare_machine("apt-get", "exit 100")
     assert sentence(system_packages.main) == (
         "`make test` needs Chromium, bubblewrap, iproute2 and Fashion-MNIST, and cannot bring that here: "
         "type `sudo apt-get install chromium-headless-shell bubblewrap iproute2 dataset-fashion-mnist`, "
         "then `make test` again."
+    )
+
+
+def test_machine_without_apt_is_told_of_no_command_that_it_lacks(bare_machine, monkeypatch):
+    monkeypatch.setattr(system_packages, "has_dataset", lambda: True)
+    assert sentence(system_packages.main) == (
+        "`make test` needs Chromium, bubblewrap and iproute2, and cannot bring that here: "
+        "install the programs with this system's package manager, then `make test` again."
+    )
+    monkeypatch.setattr(system_packages, "has_dataset", lambda: False)
+    assert sentence(system_packages.main).endswith(
+        "package manager and set FASHION_MNIST to a folder that holds the four .gz files, then `make test` again."
     )
 
 
