@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,12 +125,25 @@ def find_uv() -> Path:
     return program
 
 
-def certificates() -> dict[str, str]:
-    """Let uv trust whom pip trusts: the machine's own authorities, or a bundle that a variable names."""
-    settings = {"UV_SYSTEM_CERTS": "1"}
-    bundle = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
+def read_pip_settings() -> dict[str, str]:
+    """What pip is told by its configuration files and variables, by the names of its options; nothing without pip."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    settings = {}
+    for section in ("global", "install", ":env:"):  # a later one counts more
+        for name, value in re.findall(rf"^{section}\.([\w-]+)=(.+)$", listed, re.MULTILINE):
+            settings[name] = ast.literal_eval(value)
+    return settings
+
+
+def uv_settings() -> dict[str, str]:
+    """Let uv trust whom pip or the machine trusts, and fetch from the index that pip is told of."""
+    settings, pip = {"UV_SYSTEM_CERTS": "1"}, read_pip_settings()
+    bundle = pip.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE")
     if bundle and "SSL_CERT_FILE" not in os.environ:
         settings["SSL_CERT_FILE"] = bundle
+    if "index-url" in pip and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(os.environ):
+        settings["UV_DEFAULT_INDEX"] = pip["index-url"]
     return settings
 
 
@@ -136,7 +151,7 @@ def make() -> None:
     """Make .venv, or make it again. Raises `EnvironmentProblem`."""
     print("Making .venv with Python 3.11 and the packages of requirements.lock (1 GB, once)", flush=True)
     uv = find_uv()
-    settings = certificates()
+    settings = uv_settings()
     if STAMP.exists():
         STAMP.unlink()
     if not python_runs(PYTHON):

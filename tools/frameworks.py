@@ -7,14 +7,13 @@ chapter's setup cell brings it, as it does in Colab.
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tools.environment import ROOT, EnvironmentProblem, certificates, find_uv, python_runs, run
+from tools.environment import ROOT, EnvironmentProblem, find_uv, python_runs, read_pip_settings, run, uv_settings
 
 LOCK_FILE = Path(__file__).with_suffix(".lock")
 FOLDER = ROOT / ".frameworks"
@@ -52,13 +51,13 @@ def install(requirements: list[str], *options: str) -> None:
     """Let uv install these lines of the lock file. Raises `EnvironmentProblem`."""
     pip = [find_uv(), "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "--require-hashes"]
     command = [*pip, "--only-binary=:all:", *options, "--requirement", "-"]
-    run(command, "installing PyTorch and Keras", certificates(), "\n".join(requirements))
+    run(command, "installing PyTorch and Keras", uv_settings(), "\n".join(requirements))
 
 
 def install_pytorch(requirement: str) -> None:
     """Install PyTorch from one of the places that pip is told of, or from its own if none of them has it."""
     # One by one, because uv fails as soon as one of several cannot be reached.
-    for place in os.environ.get("PIP_FIND_LINKS", "").split():
+    for place in read_pip_settings().get("find-links", "").split():
         with suppress(EnvironmentProblem):
             return install([requirement], "--no-index", f"--find-links={place}")
     install([requirement], "--no-index", f"--find-links={TORCH_WHEELS}")

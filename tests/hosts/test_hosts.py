@@ -18,7 +18,7 @@ import pytest
 
 from grader import build
 from tools import frameworks
-from tools.environment import EnvironmentProblem, certificates, find_uv, run
+from tools.environment import EnvironmentProblem, find_uv, run, uv_settings
 from tools.setup_cell import repository_address
 from utils import data
 
@@ -57,7 +57,7 @@ REPLICAS = {
 
 def uv(*arguments: str | Path) -> None:
     """Run uv, which finds Pythons that pyenv made and fetches others. Raises `EnvironmentProblem`."""
-    settings = certificates()
+    settings = uv_settings()
     if shutil.which("pyenv"):
         versions = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout
         settings["PYENV_VERSION"] = ":".join(versions.split())

@@ -283,10 +283,35 @@ def test_failure_of_pip_is_one_sentence_and_leaves_no_uv(script, reason, pip, tm
     assert SENTENCE.fullmatch(str(caught.value)) and not (tmp_path / ".uv").exists()
 
 
-def test_uv_trusts_the_authorities_that_pip_trusts(monkeypatch):
+CONFIGURATION = """[global]
+cert = /file/authority.pem
+index-url = https://elsewhere/simple
+[install]
+index-url = https://mirror/simple
+find-links =
+    /wheels
+    /others
+"""
+
+
+def test_uv_trusts_whom_pip_trusts_and_fetches_from_where_pip_does(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    (tmp_path / "pip.conf").write_text(CONFIGURATION)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    expected = {"UV_SYSTEM_CERTS": "1", "SSL_CERT_FILE": "/file/authority.pem"}
+    expected["UV_DEFAULT_INDEX"] = "https://mirror/simple"
+    assert environment.uv_settings() == expected
+    assert environment.read_pip_settings()["find-links"].split() == ["/wheels", "/others"]
     monkeypatch.setenv("PIP_CERT", "/own/authority.pem")
-    assert environment.certificates() == {"UV_SYSTEM_CERTS": "1", "SSL_CERT_FILE": "/own/authority.pem"}
+    monkeypatch.setenv("PIP_INDEX_URL", "https://own/simple")
+    expected |= {"SSL_CERT_FILE": "/own/authority.pem", "UV_DEFAULT_INDEX": "https://own/simple"}
+    assert environment.uv_settings() == expected
+    # What is set for uv itself stays.
+    monkeypatch.setenv("SSL_CERT_FILE", "/uv/authority.pem")
+    monkeypatch.setenv("UV_INDEX_URL", "https://uv/simple")
+    assert environment.uv_settings() == {"UV_SYSTEM_CERTS": "1"}
 
 
 # The book and the notebooks

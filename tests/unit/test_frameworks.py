@@ -36,6 +36,8 @@ def calls(monkeypatch, tmp_path):
     for name in ("FOLDER", "KERNELS", "STAMP", "PYTHON"):
         monkeypatch.setattr(frameworks, name, tmp_path / getattr(frameworks, name).relative_to(ROOT))
     monkeypatch.setattr(frameworks, "ROOT", tmp_path)
+    monkeypatch.setattr(frameworks, "read_pip_settings", dict)
+    monkeypatch.setattr(frameworks, "uv_settings", dict)
     cached = tmp_path / "cached.json"
     cached.write_text("of every environment")
 
@@ -57,14 +59,12 @@ def calls(monkeypatch, tmp_path):
     ("settings", "wheels"),
     [
         ({}, [frameworks.TORCH_WHEELS]),
-        ({"PIP_FIND_LINKS": ""}, [frameworks.TORCH_WHEELS]),
-        ({"PIP_FIND_LINKS": "/here"}, ["/here"]),
+        ({"find-links": ""}, [frameworks.TORCH_WHEELS]),
+        ({"find-links": "/here"}, ["/here"]),
     ],
 )
 def test_pytorch_alone_comes_from_its_own_wheels_and_everything_has_a_hash(calls, monkeypatch, settings, wheels):
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(frameworks, "read_pip_settings", lambda: settings)
     frameworks.make()
     _, (first, torch), (second, others) = calls
     assert torch.startswith("torch==2.13.0+cpu") and torch.count("==") == 1 and "torch==" not in others
@@ -84,10 +84,10 @@ def test_places_without_pytorch_are_passed_over(calls, monkeypatch, tmp_path):
             raise EnvironmentProblem("It has no PyTorch.")
 
     monkeypatch.setattr(frameworks, "run", run_uv)
-    monkeypatch.setenv("PIP_FIND_LINKS", "/here /there")
+    monkeypatch.setattr(frameworks, "read_pip_settings", lambda: {"find-links": "/here /there"})
     frameworks.make()
     assert [command[-3] for command, _ in calls[1:3]] == ["--find-links=/here", "--find-links=/there"]
-    monkeypatch.setenv("PIP_FIND_LINKS", "/here")
+    monkeypatch.setattr(frameworks, "read_pip_settings", lambda: {"find-links": "/here"})
     frameworks.STAMP.unlink()
     frameworks.make()
     assert calls[-2][0][-3] == f"--find-links={frameworks.TORCH_WHEELS}"
