@@ -65,6 +65,14 @@ def problem(doing: str, output: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"Something failed while {doing} ({reason}): mend that, then type the command again.")
 
 
+def unwritable(error: OSError) -> EnvironmentProblem:
+    """What keeps a file of the course's folder from being written."""
+    return EnvironmentProblem(
+        f"{error.filename or ROOT} cannot be written ({error.strerror}): "
+        "clone the course into a folder of your own, or free some space, then type the command again."
+    )
+
+
 def run(command: list, doing: str, settings: dict[str, str], standard_input: str = "") -> None:
     """Run a program quietly, with these variables set besides. Raises `EnvironmentProblem` if it fails."""
     finished = subprocess.run(
@@ -183,10 +191,7 @@ def main() -> None:
     except EnvironmentProblem as error:
         sys.exit(str(error))
     except OSError as error:
-        sys.exit(
-            f"{error.filename or ROOT} cannot be written ({error.strerror}): "
-            "clone the course into a folder of your own, or free some space, then type the command again."
-        )
+        sys.exit(str(unwritable(error)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tools.environment import ROOT, EnvironmentProblem, find_uv, python_runs, read_pip_settings, run, uv_settings
+from tools.environment import (
+    ROOT,
+    EnvironmentProblem,
+    find_uv,
+    python_runs,
+    read_pip_settings,
+    run,
+    unwritable,
+    uv_settings,
+)
 
 LOCK_FILE = Path(__file__).with_suffix(".lock")
 FOLDER = ROOT / ".frameworks"
@@ -65,24 +74,33 @@ def install_pytorch(requirement: str) -> None:
 
 def make() -> None:
     """Make the folder, unless it is whole. Raises `EnvironmentProblem`, one sentence that says what to do."""
-    # Another process may be making the same: wait for it, then look.
-    with (ROOT / ".frameworks.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_whole():
-            return
-        print("Making .frameworks with PyTorch and Keras for chapter 16 (1.5 GB, once)", flush=True)
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
-        requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
-        (torch,) = [requirement for requirement in requirements if requirement.startswith("torch==")]
-        install_pytorch(torch)
-        install([requirement for requirement in requirements if requirement != torch])
-        kernel = KERNELS / "kernels" / "python3" / "kernel.json"
-        # uv's files are links to its cache: to write into one would change it in every environment.
-        kernel.unlink()
-        command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
-        STAMP.write_text(expected_stamp())
+    if is_whole():
+        return
+    try:
+        # Another process may be making the same: wait for it, then look again.
+        with (ROOT / ".frameworks.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_whole():
+                make_anew()
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def make_anew() -> None:
+    """Make the folder in the place of what is there."""
+    print("Making .frameworks with PyTorch and Keras for chapter 16 (1.5 GB, once)", flush=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    run([sys.executable, "-m", "venv", "--without-pip", FOLDER], "making .frameworks", {})
+    requirements = REQUIREMENT.findall(LOCK_FILE.read_text())
+    (torch,) = [requirement for requirement in requirements if requirement.startswith("torch==")]
+    install_pytorch(torch)
+    install([requirement for requirement in requirements if requirement != torch])
+    kernel = KERNELS / "kernels" / "python3" / "kernel.json"
+    # uv's files are links to its cache: to write into one would change it in every environment.
+    kernel.unlink()
+    command = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
+    STAMP.write_text(expected_stamp())
 
 
 if __name__ == "__main__":

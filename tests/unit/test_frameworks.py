@@ -119,6 +119,16 @@ def test_an_installation_that_failed_is_not_taken_for_whole(calls, monkeypatch):
     assert not frameworks.STAMP.exists()
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence_unless_the_frameworks_are_there(calls, tmp_path):
+    frameworks.make()
+    (tmp_path / ".frameworks.lock").unlink()
+    (tmp_path / ".frameworks.lock").mkdir()  # who runs the tests may be root, whom no rights keep from writing
+    frameworks.make()
+    frameworks.STAMP.unlink()
+    with pytest.raises(EnvironmentProblem, match=r"\.frameworks\.lock cannot be written \(Is a directory\): clone"):
+        frameworks.make()
+
+
 NO_FRAMEWORKS = """
 from tools import frameworks
 from tools.environment import EnvironmentProblem
