@@ -33,7 +33,8 @@ PIP_SETTINGS = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
 }
-# What pip and uv print when no connection comes about.
+# What pip and uv print when they do not trust an index, and when no connection comes about.
+UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "invalid peer certificate")
 OFFLINE = (
     "NewConnectionError",
     "ConnectTimeout",
@@ -57,6 +58,11 @@ def problem(doing: str, output: str) -> EnvironmentProblem:
     last = [line.strip() for line in output.splitlines() if line.strip()] or ["it did not say why"]
     if "No space left" in output:
         return EnvironmentProblem(f"The disk is full while {doing}: free 1.5 GB, then type the command again.")
+    if any(words in output for words in UNTRUSTED):
+        return EnvironmentProblem(
+            f"The certificate of the package index is not trusted while {doing}: "
+            "set PIP_CERT to the file of your network's authority, then type the command again."
+        )
     if any(words in output for words in OFFLINE):
         return EnvironmentProblem(
             f"The package index cannot be reached while {doing}: check the network, then type the command again."

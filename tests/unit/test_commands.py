@@ -201,6 +201,11 @@ def test_two_at_once_make_one_environment(course, program):
     ("step", "script", "reason"),
     [
         ("sync", "echo 'error: dns error'; exit 1", r"The package index cannot be reached while .*: check the network"),
+        (
+            "sync",
+            "echo 'cause: error sending request'; echo 'cause: invalid peer certificate: UnknownIssuer'; exit 1",
+            r"The certificate of the package index is not trusted .*: set PIP_CERT to the file",
+        ),
         ("sync", "echo 'No space left on device (os error 28)'; exit 1", r"The disk is full .*: free 1\.5 GB"),
         ("sync", "printf 'error: hash mismatch\\n  for x\\n'; exit 1", r"Something failed .* \(for x\): mend that"),
         ("venv", "echo 'error: No interpreter found for 3.11'; exit 1", "There is no Python 3.11 .*: install one"),
@@ -273,6 +278,10 @@ def test_uv_that_does_not_run_is_passed_over_and_replaced(installed, kept, found
         (
             '[ "$3" = --version ] || { echo "NewConnectionError: no route"; echo "No match"; exit 1; }',
             "The package index",
+        ),
+        (
+            '[ "$3" = --version ] || { echo "SSLError: CERTIFICATE_VERIFY_FAILED"; echo "No match"; exit 1; }',
+            "The certificate of the package index",
         ),
     ],
 )
