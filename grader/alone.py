@@ -12,7 +12,7 @@ from typing import Any
 from IPython import get_ipython
 
 from grader import submission
-from grader.student_process import notebook_names
+from grader.student_process import notebook_namespace
 from grader.submission import NotebookCell
 
 CALL = "check_alone("
@@ -75,7 +75,7 @@ def lacking(
 def failures(cells: list[NotebookCell], code: Sequence[str]) -> list[str]:
     """How the cells fail that the grader runs, and the check below the last of them, when they run alone."""
     problems: list[str] = []
-    names = notebook_names()
+    namespace = notebook_namespace()
     runs = submission.runs(cells, code)
     in_code = [cell for cell in cells if cell.is_code]
     last_answer = max((number for number, cell in enumerate(in_code) if cell.name in code), default=-1)
@@ -87,7 +87,7 @@ def failures(cells: list[NotebookCell], code: Sequence[str]) -> list[str]:
             continue
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(source, names)
+                exec(source, namespace)
         except Exception as error:
             where = f"The cell of {run.name}" if run.name else f"The cell that begins with `{first_line(run.source)}`"
             problems.append(f"{where} stops with {type(error).__name__} when it runs alone: {error}")

@@ -192,20 +192,20 @@ def make_key(master: NotebookNode, seed: str) -> Key:
         "questions": [],
         "texts": [make_text(master, cell) for cell in text_cells(master)],
     }
-    names: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
     answer = None  # the answer that no check has followed yet
     for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
         if role(cell) in ("", "text"):
             continue
         if not is_trained(cell):
             try:
-                exec(solved.source, names)
+                exec(solved.source, namespace)
             except Exception as error:
                 raise MasterError(master, cell, f"fails on the solution: {error!r}") from error
         if role(cell) == "check":
             if answer is None:
                 raise MasterError(master, cell, "follows no answer of its own: put one check after each answer")
-            key["questions"].append(make_question(master, answer, cell, names, seed))
+            key["questions"].append(make_question(master, answer, cell, namespace, seed))
             answer = None
         else:
             key["cells"].append(make_cell(cell, solved.source))
@@ -226,24 +226,24 @@ def make_cell(cell: NotebookNode, source: str) -> Cell:
 
 
 def make_question(
-    master: NotebookNode, answer: NotebookNode, check: NotebookNode, names: dict[str, Any], seed: str
+    master: NotebookNode, answer: NotebookNode, check: NotebookNode, namespace: dict[str, Any], seed: str
 ) -> Question:
-    """The question of an answer, from the hidden tests of its check; `names` are those that the solution defined."""
+    """The question of an answer, from the hidden tests of its check; `namespace` is the solution's."""
     tests = hidden_tests(check)
-    test_names = dict(names, fingerprint=fingerprint)
+    test_namespace = dict(namespace, fingerprint=fingerprint)
     try:
-        exec(tests, test_names)
-        inputs = draw(test_names, answer, seed)
+        exec(tests, test_namespace)
+        inputs = draw(test_namespace, answer, seed)
         if is_trained(answer) or is_numbers(answer):
-            expected = test_names["expected"](random_of(answer, seed))
+            expected = test_namespace["expected"](random_of(answer, seed))
         else:
-            expected = [test_names["probe"](*arguments) for arguments in inputs]
+            expected = [test_namespace["probe"](*arguments) for arguments in inputs]
     except Exception as error:
         raise MasterError(master, check, f"has hidden tests that stop with {error!r}") from error
     if not is_plain([inputs, expected]):
         raise MasterError(master, check, "takes or gives something other than lists, texts and numbers in its probe")
     shares: list[Threshold] = []
-    for share, points in test_names.get("shares", {}).items():
+    for share, points in test_namespace.get("shares", {}).items():
         shares.append({"share": share, "points": points})
     question: Question = {
         "name": name_of(answer),
@@ -251,13 +251,13 @@ def make_question(
         "task": task_above(master, answer),
         "probe": for_students_process(tests),
         "inputs": inputs,
-        "edges": list(test_names.get("edges", {})),
+        "edges": list(test_namespace.get("edges", {})),
         "expected": expected,
         "shares": shares,
-        "seconds": test_names.get("seconds", STEP_SECONDS),
+        "seconds": test_namespace.get("seconds", STEP_SECONDS),
     }
-    if "reported_within" in test_names:
-        question["reported_within"] = test_names["reported_within"]
+    if "reported_within" in test_namespace:
+        question["reported_within"] = test_namespace["reported_within"]
     return question
 
 
@@ -266,11 +266,11 @@ def random_of(answer: NotebookNode, seed: str) -> random.Random:
     return random.Random(f"{seed} {name_of(answer)}")
 
 
-def draw(test_names: dict[str, Any], answer: NotebookNode, seed: str) -> list[list[Plain]]:
+def draw(test_namespace: dict[str, Any], answer: NotebookNode, seed: str) -> list[list[Plain]]:
     """What a question asks: one input for each of its edges, then the others."""
     numbers = random_of(answer, seed)
-    edges = [edge(numbers) for edge in test_names.get("edges", {}).values()]
-    return edges + test_names["inputs"](numbers)
+    edges = [edge(numbers) for edge in test_namespace.get("edges", {}).values()]
+    return edges + test_namespace["inputs"](numbers)
 
 
 def for_students_process(tests: str) -> str:
@@ -286,17 +286,17 @@ def for_students_process(tests: str) -> str:
 
 def check_mutants(master: NotebookNode, num_seeds: int = NUM_SEEDS) -> None:
     """Try the mistakes that the hidden tests name. Raises `MasterError` if one gets all points for any of the seeds."""
-    names: dict[str, Any] = {}
-    answer, answer_source, names_before = None, "", {}
+    namespace: dict[str, Any] = {}
+    answer, answer_source, namespace_before = None, "", {}
     for cell, solved in zip(master.cells, with_solutions(master).cells[:-1], strict=True):
         if role(cell) == "check" and answer is not None:
-            solution = dict(names, fingerprint=fingerprint)
+            solution = dict(namespace, fingerprint=fingerprint)
             exec(hidden_tests(cell), solution)
             mutants = {}
             for name, (right, wrong) in solution.get("mutants", {}).items():
                 if right not in answer_source:
                     raise MasterError(master, cell, f"has the mutant {name!r}, and {right!r} is not in the solution")
-                mutants[name] = dict(names_before, fingerprint=fingerprint)
+                mutants[name] = dict(namespace_before, fingerprint=fingerprint)
                 exec(answer_source.replace(right, wrong), mutants[name])
                 exec(hidden_tests(cell), mutants[name])
             if survivor := surviving(mutants, solution, answer, num_seeds):
@@ -306,8 +306,8 @@ def check_mutants(master: NotebookNode, num_seeds: int = NUM_SEEDS) -> None:
             answer = None
         if role(cell) in ("read-only", "answer") and not is_trained(cell):
             if role(cell) == "answer":
-                answer, answer_source, names_before = cell, solved.source, dict(names)
-            exec(solved.source, names)
+                answer, answer_source, namespace_before = cell, solved.source, dict(namespace)
+            exec(solved.source, namespace)
 
 
 def surviving(
@@ -315,17 +315,17 @@ def surviving(
 ) -> str:
     """The first mutant that answers all questions of one of the seeds as the solution does; empty if none does.
 
-    Mutants and solution are the names that their code and the hidden tests define.
+    Mutants and solution are the namespaces in which their code and the hidden tests have run.
     """
     killers = dict.fromkeys(mutants, 0)  # what told a mutant from the solution last time does so again, as a rule
     for seed in range(num_seeds):
         inputs = draw(solution, answer, f"mutants {seed}")
         right_answers: dict[int, Plain] = {}
-        for name, names in mutants.items():
+        for name, namespace in mutants.items():
             for number in sorted(range(len(inputs)), key=lambda number: number != killers[name]):
                 if number not in right_answers:
                     right_answers[number] = solution["probe"](*inputs[number])
-                if not answers_alike(names, inputs[number], right_answers[number]):
+                if not answers_alike(namespace, inputs[number], right_answers[number]):
                     killers[name] = number
                     break
             else:

@@ -26,7 +26,7 @@ class Magics:
         return lambda *_, **__: None
 
 
-def notebook_names() -> dict[str, Any]:
+def notebook_namespace() -> dict[str, Any]:
     """What cells of a notebook find in a new process, besides Python: the setup cell's device, and IPython's own."""
     import mxnet
 
@@ -52,7 +52,7 @@ def main() -> None:
 
     # MXNet wants it for quantization and sparse arrays alone, does without, and is imported a fifth faster.
     sys.modules["scipy"] = None  # type: ignore[assignment]
-    student_names = notebook_names()
+    student_namespace = notebook_namespace()
     del sys.modules["scipy"]  # a student may want it
 
     from grader.fingerprint import fingerprint
@@ -64,16 +64,16 @@ def main() -> None:
         try:
             if "probe" in step:
                 # A copy, so that no probe can leave anything for the next.
-                probe_names = dict(student_names, fingerprint=fingerprint)
-                exec(step["probe"], probe_names)
+                probe_namespace = dict(student_namespace, fingerprint=fingerprint)
+                exec(step["probe"], probe_namespace)
                 for arguments in step["inputs"]:
                     try:
-                        send("answer", probe_names["probe"](*arguments))
+                        send("answer", probe_namespace["probe"](*arguments))
                     except BaseException:
                         send("no answer")
             else:
                 signal.setitimer(signal.ITIMER_REAL, step.get("seconds", 0))
-                exec(step["source"], student_names)
+                exec(step["source"], student_namespace)
         except BaseException as error:
             builtin = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
             send("error", builtin.__name__)

@@ -29,7 +29,7 @@ import sys
 from types import SimpleNamespace
 from grader import student_process
 sys.modules["grader.fingerprint"] = SimpleNamespace(fingerprint=None)
-student_process.notebook_names = dict
+student_process.notebook_namespace = dict
 student_process.main()
 """
 GRADER = f"""

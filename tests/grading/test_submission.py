@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell
 
 from grader import build, grade, submission
 from grader.schema import Outcome
-from grader.student_process import notebook_names
+from grader.student_process import notebook_namespace
 
 COUNTING = Path(__file__).parents[2] / "assignments" / "02_counting.md"
 
@@ -45,19 +45,19 @@ def place(notebook, name: str) -> int:
 def points(content: bytes, key) -> list[float]:
     """The points of a notebook's questions, whose cells run in this process."""
     cells = submission.read_cells(content, [cell["name"] for cell in key["cells"]])
-    names = notebook_names()
+    namespace = notebook_namespace()
     for step in grade.steps_of(cells, key)[0]:
         try:
-            exec(step["source"], names)
+            exec(step["source"], namespace)
         except Exception:
             continue
     earned = []
     for question in key["questions"]:
         outcome = Outcome()
         try:
-            probe_names = dict(names)
-            exec(question["probe"], probe_names)
-            outcome = Outcome([[probe_names["probe"](*arguments)] for arguments in question["inputs"]])
+            probe_namespace = dict(namespace)
+            exec(question["probe"], probe_namespace)
+            outcome = Outcome([[probe_namespace["probe"](*arguments)] for arguments in question["inputs"]])
         except Exception:
             pass
         earned.append(grade.verdict(question, outcome)["points"])
