@@ -142,6 +142,7 @@ class Walk:
         self.row("LeakyReLU" if is_leaky else "Activation", num_kept=1)
 
     def convolution(self, channels: int, window: int, stride: int = 1, num_kept: int = 1) -> None:
+        """Add a convolution that makes so many channels, padded so that only its stride makes the side smaller."""
         weights = channels * self.channels * window**2
         biases = channels if self.spec["use_bias"] else 0
         self.channels, self.side = channels, (self.side - 1) // stride + 1
@@ -151,6 +152,7 @@ class Walk:
     def row(
         self, name: str, num_kept: int, parameters: int = 0, running_statistics: int = 0, multiply_adds: int = 0
     ) -> None:
+        """Add a layer that writes an array of the shape at this point; what it reads is what the layer before wrote."""
         shape = (self.batch, self.channels, self.side, self.side)
         size = prod(shape)
         # A concatenation reads not only the new channels but all that it writes.

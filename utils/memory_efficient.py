@@ -47,10 +47,15 @@ def set_gradients(layer: gluon.Block, gradients: list[nd.NDArray]) -> None:
 
 
 def empty_like(X: nd.NDArray) -> nd.NDArray:
+    """An array of the shape of `X`, on its device, to be written into."""
     return nd.empty(X.shape, ctx=X.ctx)
 
 
 def convolution_backward(convolution: nn.Conv2D, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+    """The gradient of what a convolution read, from that of what it wrote, both `(batch, channel, height, width)`.
+
+    The weight, and the bias if there is one, get theirs.
+    """
     kernel = arrays(convolution, read)
     gradients = [empty_like(array) for array in (read, *kernel)]
     backward_operator("Convolution", [gradient, read, *kernel], gradients, **convolution._kwargs)
@@ -61,6 +66,11 @@ def convolution_backward(convolution: nn.Conv2D, read: nd.NDArray, gradient: nd.
 def norm_backward(
     norm: nn.BatchNorm, statistics: list[nd.NDArray], read: nd.NDArray, gradient: nd.NDArray, out: nd.NDArray
 ) -> None:
+    """Write into `out` the gradient of what a normalisation read, from that of what it wrote.
+
+    All three have the shape of `read`, `(batch, channel, height, width)`; `statistics` are the mean and the inverse
+    deviation of the batch, both `(channel,)`. The scale and the shift get their gradients.
+    """
     parameters = arrays(norm, read)
     gradients = [out, *map(empty_like, parameters[:2])]
     backward_operator("BatchNorm", [gradient, *statistics, read, *parameters], gradients, **norm._kwargs)
@@ -68,17 +78,20 @@ def norm_backward(
 
 
 def activation_operator(activation: gluon.Block) -> tuple[str, dict]:
+    """The name of the MXNet operator that computes an activation, and its attributes."""
     if isinstance(activation, nn.LeakyReLU):
         return "LeakyReLU", dict(act_type="leaky", slope=activation._alpha)
     return "Activation", dict(act_type=activation._act_type)
 
 
 def activate(activation: gluon.Block, X: nd.NDArray) -> nd.NDArray:
+    """The activation of `X`, an array of any shape, which it overwrites."""
     name, attributes = activation_operator(activation)
     return getattr(nd, name)(X, out=X, **attributes)
 
 
 def activation_backward(activation: gluon.Block, written: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+    """The gradient of what an activation read, from that of what it wrote, which it overwrites; all of one shape."""
     name, attributes = activation_operator(activation)
     # The leaky ReLU asks for what it read, of which only the sign counts: what it wrote has the same.
     inputs = [gradient, written, written] if name == "LeakyReLU" else [gradient, written]
@@ -96,6 +109,7 @@ class Unit:
         self.norm, self.activation, self.convolution = norm, activation, convolution
 
     def forward(self, read: nd.NDArray) -> nd.NDArray:
+        """What the convolution writes; the mean and the inverse deviation, `(channel,)`, stay in `statistics`."""
         parameters = arrays(self.norm, read)
         normalized, *self.statistics = nd.BatchNorm(read, *parameters, output_mean_var=True, **self.norm._kwargs)
         activated = activate(self.activation, normalized)
@@ -110,6 +124,7 @@ class Unit:
         return activated
 
     def normalize_again(self, read: nd.NDArray) -> nd.NDArray:
+        """What the normalisation wrote in `forward`, from what it read and the statistics that were kept."""
         gamma, beta, _, _ = arrays(self.norm, read)
         mean, inverse_deviation = self.statistics
         variance = inverse_deviation**-2 - self.norm._kwargs["eps"]
@@ -148,6 +163,7 @@ class Layer:
         self.dropout = parts[-1] if len(parts) % 3 else None
 
     def forward(self, read: nd.NDArray) -> nd.NDArray:
+        """The channels that the layer adds, `(batch, growth_rate, height, width)`, from all channels before it."""
         self.kept = []
         for unit in self.units:
             read = unit.forward(read)
@@ -159,6 +175,7 @@ class Layer:
         return written
 
     def backward(self, read: nd.NDArray, gradient: nd.NDArray) -> nd.NDArray:
+        """The gradient of what was read, from that of the channels that the layer added; the parameters get theirs."""
         if self.dropout is not None:
             gradient *= self.mask
         for unit in reversed(self.units[1:]):
@@ -167,10 +184,12 @@ class Layer:
 
 
 def is_training_step() -> bool:
+    """Whether there will be a backward pass to keep something for."""
     return autograd.is_recording() and autograd.is_training()
 
 
 def kept_by(block: gluon.Block) -> tuple:
+    """What a block kept in its last recorded forward pass, and forgets now. Raises `RuntimeError` for nothing kept."""
     kept, block.kept = getattr(block, "kept", None), None
     if kept is None:
         raise RuntimeError("There is nothing to go back through: call the network inside autograd.record() first.")

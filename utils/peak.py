@@ -108,6 +108,7 @@ def wake_libraries(mode: str, device: Context) -> None:
 
 
 def run(net: gluon.Block, input_shape: tuple[int, ...], mode: str, device: Context) -> None:
+    """Run `NUM_STEPS` forward passes or training steps on a batch of ones of this shape, all of class 0."""
     X, y = np.ones(input_shape, ctx=device), np.zeros(input_shape[0], ctx=device)
     if mode == "forward":
         for _ in range(NUM_STEPS):

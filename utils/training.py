@@ -97,6 +97,10 @@ class Trainer(d2l.Trainer):
         self.device = d2l.try_gpu()
 
     def prepare_data(self, data: d2l.DataModule) -> None:
+        """Take the batches of `data`, of which each worker gets its part, and a quick run the first images alone.
+
+        Raises `ValueError` if the last batch has fewer images than there are workers.
+        """
         super().prepare_data(data)
         if QUICK:
             for loader in (self.train_dataloader, self.val_dataloader):
@@ -146,6 +150,7 @@ class Trainer(d2l.Trainer):
                 npx.waitall()
 
     def prepare_model(self, model: d2l.Classifier) -> None:
+        """Move the network to the device and hybridize it. Raises `ValueError` if images or labels do not fit it."""
         super().prepare_model(model)
         model.hybridize(False)
         for loader in (self.train_dataloader, self.val_dataloader):
@@ -153,6 +158,7 @@ class Trainer(d2l.Trainer):
         hybridized(model)
 
     def fit_epoch(self) -> None:
+        """Take a step for each batch of training images, then add the epoch to the history."""
         start = time.perf_counter()
         if self.checkpoint:
             # What dropout draws in an epoch must not depend on whether the epochs before were in this process.
@@ -183,6 +189,7 @@ class Trainer(d2l.Trainer):
         self.record(step_loss, sizes, num_correct.sum(), time.perf_counter() - start)
 
     def set_learning_rate(self) -> None:
+        """Give the optimizer the rate that the schedule has for the next step."""
         if self.schedule:
             progress = self.train_batch_idx / (self.max_epochs * self.num_train_batches)
             self.optim.set_learning_rate(self.model.lr * self.schedule(progress))
