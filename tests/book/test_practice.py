@@ -51,6 +51,12 @@ def rows(read, blocks, growth_rate, width=None, compression=1, side=32, batch=1,
     return cost.layers(spec, side, channels=3, num_classes=classes, batch=batch)
 
 
+def rows_on(shape, blocks, growth_rate, width=None, compression=1):
+    """The layers of a network whose first block reads `shape`, `(batch, channel, height, width)`."""
+    batch, read, side, _ = shape
+    return rows(read, blocks, growth_rate, width, compression, side, batch)
+
+
 def stage(table, name):
     return next(row for row in cost.by_stage(table) if row.stage == name)
 
@@ -111,15 +117,14 @@ ANSWERS = {
         c, blocks, k, "block 3", layer
     ),
     rf"{BLOCK} reads {SHAPE}\. What shape does it return\?": lambda n, k, shape: (
-        stage(rows(shape[1], (n,), k, side=shape[2], batch=shape[0]), "block 1").output_shape
+        stage(rows_on(shape, (n,), k), "block 1").output_shape
     ),
     rf"A transition with compression (\S+) reads {SHAPE}\. What shape does it return\?": lambda share, shape: (
-        stage(rows(shape[1] - 1, (1, 1), 1, None, share, shape[2], shape[0]), "transition 1").output_shape
+        # A block of one layer, which adds one channel, stands before it.
+        stage(rows_on((shape[0], shape[1] - 1, *shape[2:]), (1, 1), 1, compression=share), "transition 1").output_shape
     ),
     rf"{BLOCK} reads {SHAPE}\. A transition with compression (\S+) follows\. What shape does the transition return\?": (
-        lambda n, k, shape, share: (
-            stage(rows(shape[1], (n, 1), k, None, share, shape[2], shape[0]), "transition 1").output_shape
-        )
+        lambda n, k, shape, share: stage(rows_on(shape, (n, 1), k, compression=share), "transition 1").output_shape
     ),
     r"DenseNet-(\S+) has (?:a stem of one 3x3 convolution|the stem of ImageNet's networks) with (\d+) channels, "
     r"blocks of (\d.*) layers, growth rate (\d+) and compression (\S+)\. It reads (\d+) colour images of (\d+) by \d+ "
@@ -152,29 +157,25 @@ ANSWERS = {
         lambda n, width, k, c: stage(rows(c, (n,), k, width // k), "block 1").parameters
     ),
     rf"An array of 32-bit numbers has {SHAPE}\. How many bytes does it take\?": lambda shape: (
-        stage(rows(shape[1], (1,), 1, side=shape[2], batch=shape[0]), "stem").activation_bytes
+        stage(rows_on(shape, (1,), 1), "stem").activation_bytes
     ),
     r"A dense block concatenates (\(.*?\)) and \(\d+, (\d+), .*?\), both of 32-bit numbers\. How many bytes does the "
     r"new array take\?": lambda shape, k: next(
-        row.activation_bytes
-        for row in rows(shape[1], (1,), k, side=shape[2], batch=shape[0])
-        if row.layer == "1 concatenation"
+        row.activation_bytes for row in rows_on(shape, (1,), k) if row.layer == "1 concatenation"
     ),
     r"A plain layer of a dense block \(normalisation, ReLU, 3x3 convolution, concatenation\) reads "
     rf"{SHAPE} with growth rate (\d+)\. What it reads was counted before\. {KEPT}": lambda shape, k: kept(
-        rows(shape[1], (1,), k, side=shape[2], batch=shape[0])
+        rows_on(shape, (1,), k)
     ),
     rf"A layer with a bottleneck of (\d+) channels reads {SHAPE} with growth rate (\d+), and its output is "
     rf"concatenated with what it read\. What it reads was counted before\. {KEPT}": lambda width, shape, k: kept(
-        rows(shape[1], (1,), k, width // k, side=shape[2], batch=shape[0])
+        rows_on(shape, (1,), k, width // k)
     ),
     r"A block of (\d+) plain layers \(normalisation, ReLU, 3x3 convolution, concatenation\) with growth rate (\d+) "
-    rf"reads {SHAPE}, which was counted before\. {KEPT}": lambda n, k, shape: kept(
-        rows(shape[1], (n,), k, side=shape[2], batch=shape[0])
-    ),
+    rf"reads {SHAPE}, which was counted before\. {KEPT}": lambda n, k, shape: kept(rows_on(shape, (n,), k)),
     rf"A memory-efficient block of (\d+) {BLOCK_AND_BOTTLENECK} reads {SHAPE}, which was counted before\. It computes "
     rf"normalisations, ReLUs and concatenations again\. {KEPT}": lambda n, width, k, shape: kept(
-        cost.memory_efficient(rows(shape[1], (n,), k, width // k, side=shape[2], batch=shape[0]))
+        cost.memory_efficient(rows_on(shape, (n,), k, width // k))
     ),
 }
 
