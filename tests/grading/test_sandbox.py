@@ -364,8 +364,8 @@ def test_memory_that_is_held_for_a_moment_counts_where_the_kernel_counts(new_gro
     group, neighbour = new_group(), new_group()
     is_counted = bool(limit(group, "memory.max", "memory.limit_in_bytes"))
     waiting = start(neighbour, "import time; time.sleep(9999)")
-    said, _ = start(group, BURST).communicate()
-    assert (said == "", group.is_out_of_memory()) == (is_counted, is_counted)
+    printed, _ = start(group, BURST).communicate()
+    assert (printed == "", group.is_out_of_memory()) == (is_counted, is_counted)
     assert waiting.poll() is None and not neighbour.is_out_of_memory()
     waiting.kill()
 
@@ -392,9 +392,9 @@ print(found, flush=True)
 
 
 def test_memory_that_counts_for_no_process_is_little(new_group):
-    said, _ = start(new_group(), SOCKETS).communicate()
+    printed, _ = start(new_group(), SOCKETS).communicate()
     # Seen: 59 million bytes in 256 files, 119 in 512.
-    assert 0 < int(said) < 90_000_000
+    assert 0 < int(printed) < 90_000_000
 
 
 @pytest.mark.usefixtures("groups", "without_mxnet")
