@@ -27,8 +27,10 @@ def usable_cores(proc: Path = Path("/proc/self/cgroup"), groups: Path = Path("/s
             numbers = quota.read_text().split()
             if quota.name == "cpu.cfs_quota_us":
                 numbers += (quota.parent / "cpu.cfs_period_us").read_text().split()
-            cores = min(cores, int(numbers[0]) / int(numbers[1])) if int(numbers[0]) > 0 else cores
-        except (OSError, ValueError, IndexError):  # there is no such file, or it says "max"
+            time, period = map(int, numbers)
+            if time > 0:
+                cores = min(cores, time / period)
+        except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
     return max(1, round(cores))
 

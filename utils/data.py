@@ -481,8 +481,10 @@ class CIFAR10(Dataset):
                 assert file is not None  # the archive is the published one
                 # A row for each image: its label, then all its red bytes, green bytes and blue bytes.
                 rows.append(numpy.frombuffer(file.read(), numpy.uint8).reshape(-1, 1 + 3 * 32 * 32))
-        train, test = numpy.concatenate(rows[:5]), rows[5]
-        return [array for split in (train, test) for array in (split[:, 1:].reshape(-1, 3, 32, 32), split[:, 0])]
+        arrays = []
+        for split in (numpy.concatenate(rows[:5]), rows[5]):
+            arrays += [split[:, 1:].reshape(-1, 3, 32, 32), split[:, 0]]
+        return arrays
 
 
 def framed(images: numpy.ndarray, resize: tuple[int, int], pad: int) -> numpy.ndarray:
