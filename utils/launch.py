@@ -100,12 +100,12 @@ class Launch:
     ) -> None:
         """Start a process behind a guard, on this machine or with the words `reach` on a host."""
         address, port = self.listener.getsockname()[:2]
-        me = self.name_of(len(self.processes))
-        words = [sys.executable, "-m", "utils.launch", "guard", address, str(port), me, str(threads), *command]
+        identity = self.identity_of(len(self.processes))
+        words = [sys.executable, "-m", "utils.launch", "guard", address, str(port), identity, str(threads), *command]
         variables = self.variables | {"DMLC_ROLE": role, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
         environment = None
         if host:
-            settings = [f"{name}={value}" for name, value in variables.items()]
+            settings = [f"{variable}={value}" for variable, value in variables.items()]
             words = [
                 *reach,
                 host,
@@ -160,7 +160,7 @@ class Launch:
     def num_over(self) -> int:
         return sum(process.is_over() for process in self.processes)
 
-    def name_of(self, number: int) -> str:
+    def identity_of(self, number: int) -> str:
         """By what the guard of the process with this number is known: as many characters for each."""
         return f"{number:06} {self.token}"
 
@@ -168,7 +168,7 @@ class Launch:
         """Learn from a new connection's first words whose guard it is; close it if it is nobody's."""
         self.selector.unregister(connection)
         with suppress(OSError, ValueError, IndexError):
-            number, token = connection.recv(len(self.name_of(0))).decode().split()
+            number, token = connection.recv(len(self.identity_of(0))).decode().split()
             if secrets.compare_digest(token, self.token):
                 connection.setblocking(False)
                 process = self.processes[int(number)]
@@ -268,14 +268,14 @@ def manner(status: int | None) -> str:
     return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"died with status {status}"
 
 
-def guard(address: str, port: int, me: str, threads: str, command: Sequence[str]) -> int:
+def guard(address: str, port: int, identity: str, threads: str, command: Sequence[str]) -> int:
     """Run a command until it ends, or the launcher does, or cannot be heard; return its status."""
     with ended_by_signals():
         try:
             launcher = socket.create_connection((address, port), timeout=SILENT_SECONDS)
         except OSError as error:
             sys.exit(f"It cannot reach the launcher at {address}, port {port} ({error.strerror or error}).")
-        launcher.sendall(me.encode())
+        launcher.sendall(identity.encode())
         # The address at which this machine meets the launcher is the one at which the other machines find it.
         environment = os.environ | {"DMLC_NODE_HOST": launcher.getsockname()[0], "OMP_NUM_THREADS": threads}
         try:
@@ -297,22 +297,22 @@ def guard(address: str, port: int, me: str, threads: str, command: Sequence[str]
 def watch(process: subprocess.Popen, launcher: socket.socket) -> int:
     """Wait for the process to end; return its status. Ends this program if the launcher goes, or falls silent."""
     launcher.settimeout(LOOK_SECONDS)
-    looks, beaten = 0, time.monotonic()
+    silent_looks, last_beat = 0, time.monotonic()
     while (status := process.poll()) is None:
-        if time.monotonic() - beaten > BEAT_SECONDS:
-            beaten = time.monotonic()
+        if time.monotonic() - last_beat > BEAT_SECONDS:
+            last_beat = time.monotonic()
             with suppress(TimeoutError):
                 launcher.sendall(b".\n")
         try:
             content = launcher.recv(4096)
         except TimeoutError:
-            looks += 1
-            if looks * LOOK_SECONDS > SILENT_SECONDS:
+            silent_looks += 1
+            if silent_looks * LOOK_SECONDS > SILENT_SECONDS:
                 sys.exit(f"Nothing was heard of the launcher for {SILENT_SECONDS:g} seconds.")
             continue
         if not content:
             sys.exit(1)
-        looks = 0
+        silent_looks = 0
     return status
 
 
@@ -371,8 +371,8 @@ def address_towards(host: str) -> str:
 
 def main() -> None:
     if sys.argv[1:2] == ["guard"]:
-        address, port, me, threads, *command = sys.argv[2:]
-        sys.exit(guard(address, int(port), me, threads, command))
+        address, port, identity, threads, *command = sys.argv[2:]
+        sys.exit(guard(address, int(port), identity, threads, command))
     parser = argparse.ArgumentParser(
         prog="python -m utils.launch", description="Start workers and servers of a training, and end them together."
     )

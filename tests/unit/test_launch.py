@@ -160,7 +160,7 @@ def test_a_guard_that_is_slow_to_say_its_name_is_waited_for_and_a_stranger_is_no
     address = training.listener.getsockname()
     with socket.create_connection(address) as slow, socket.create_connection(address) as stranger:
         training.listen()
-        slow.sendall(training.name_of(0).encode())
+        slow.sendall(training.identity_of(0).encode())
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         training.listen()
         assert process.guard and process.guard.getpeername() == slow.getsockname()
