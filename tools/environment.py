@@ -163,6 +163,11 @@ def uv_settings() -> dict[str, str]:
 
 def make() -> None:
     """Make .venv, or make it again. Raises `EnvironmentProblem`."""
+    if python_runs(PYTHON) and not runs(PYTHON, "-S", "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 11))"):
+        raise EnvironmentProblem(
+            f"{VENV} has another Python than 3.11, so the course did not make it: "
+            "rename it or delete it, then type the command again."
+        )
     print("Making .venv with Python 3.11 and the packages of requirements.lock (1 GB, once)", flush=True)
     uv = find_uv()
     settings = uv_settings()

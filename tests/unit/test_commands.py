@@ -190,6 +190,17 @@ def test_environment_whose_python_is_gone_is_made_again(course):
     assert make_environment(course) == (["venv", "pip"], "")
 
 
+def test_environment_of_another_python_is_left_alone_with_one_sentence(course):
+    python = course / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$3" in *version*) exit 1; esac\n')
+    python.chmod(0o755)
+    calls, error = make_environment(course)
+    assert calls == [] and SENTENCE.fullmatch(error.strip()), error
+    assert error.startswith(f"{course / '.venv'} has another Python than 3.11, so the course did not make it: rename")
+    assert python.exists()
+
+
 def test_two_at_once_make_one_environment(course, program):
     uv(program, venv="sleep 0.5")
     for process in [start(course), start(course)]:
