@@ -152,7 +152,7 @@ def course(program, tmp_path, monkeypatch):
 
 def uv(program, venv: str = "", sync: str = "") -> Path:
     """A uv that makes an environment of this test's Python, after running other commands."""
-    python = f'for last; do :; done; mkdir -p "$last/bin"; ln -sf {sys.executable} "$last/bin/python"'
+    python = f'for last; do :; done; mkdir -p "$last/bin"; ln -sf "{sys.executable}" "$last/bin/python"'
     note = '[ "$1" = --version ] && exit\necho "$1 $2" >> calls'
     return program("uv", f'{note}\ncase "$1" in venv) {venv}\n{python};; pip) {sync}\n;; esac')
 
