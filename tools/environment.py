@@ -140,13 +140,16 @@ def find_uv() -> Path:
 
 
 def read_pip_settings() -> dict[str, str]:
-    """What pip is told by its configuration files and variables, by the names of its options; nothing without pip."""
+    """What pip is told by its configuration files, which it knows itself, and by variables: by its options' names."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     settings = {}
-    for section in ("global", "install", ":env:"):  # a later one counts more
+    for section in ("global", "install"):  # the later one counts more, and a variable most
         for name, value in re.findall(rf"^{section}\.([\w-]+)=(.+)$", listed, re.MULTILINE):
             settings[name] = ast.literal_eval(value)
+    for variable, value in os.environ.items():
+        if variable.startswith("PIP_") and value:
+            settings[variable[len("PIP_") :].lower().replace("_", "-")] = value
     return settings
 
 

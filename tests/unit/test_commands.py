@@ -328,6 +328,8 @@ def test_uv_trusts_whom_pip_trusts_and_fetches_from_where_pip_does(monkeypatch, 
     monkeypatch.setenv("PIP_INDEX_URL", "https://own/simple")
     expected |= {"SSL_CERT_FILE": "/own/authority.pem", "UV_DEFAULT_INDEX": "https://own/simple"}
     assert environment.uv_settings() == expected
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # a Python without pip
+    assert environment.uv_settings() == expected
     # What is set for uv itself stays.
     monkeypatch.setenv("SSL_CERT_FILE", "/uv/authority.pem")
     monkeypatch.setenv("UV_INDEX_URL", "https://uv/simple")
