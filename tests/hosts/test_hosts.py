@@ -87,7 +87,8 @@ def make_replica(name: str, folder: Path) -> Path:
 
 def play_github(folder: Path) -> dict[str, str]:
     """Make a repository of the working tree; return what makes git find it at the course's address."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # In a container, the folder is often another user's.
+    listed = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
