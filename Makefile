@@ -48,7 +48,7 @@ check: lint  ## lint, types and unit tests, without the book
 	@$(RUN) tools.dataset
 	@$(PYTEST) tests/unit
 
-test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, print the whole book, load the GPU build (4 GB, two hours)
+test-hosts: environment  ## run chapters in replicas of hosts and as on other processors, print the whole book, load the GPU build (4 GB, over two hours)
 	@$(RUN) pytest tests -m all_hosts
 
 notebooks: environment  ## execute the chapters whose source changed; NAME=03 executes one
