@@ -397,10 +397,14 @@ def test_memory_that_counts_for_no_process_is_little(new_group):
     assert 0 < int(printed) < 90_000_000
 
 
+ALONE = "found = [bytearray(2**26) for _ in range(10**4)]"
+
+
 @pytest.mark.usefixtures("groups", "without_mxnet")
-def test_memory_of_all_processes_of_a_submission_counts(monkeypatch):
+@pytest.mark.parametrize("source", [ALONE, HOARD], ids=["one", "several"])
+def test_memory_of_all_processes_of_a_submission_counts(source, monkeypatch):
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 2**30 // 4)
-    outcome, _ = sandbox.run_steps(steps(HOARD))
+    outcome, _ = sandbox.run_steps(steps(source))
     assert outcome.failure == "The code took more than 0.25 GB of memory."
 
 
